@@ -1,0 +1,20 @@
+"""Language-model engines behind one small interface: ``generate`` and ``score``.
+
+========================  =====================================================================
+``rules``                 no model: questions by pattern, plainly labelled; generates only
+``transformers``          a local Hugging Face model in process; for tiny models and CPUs
+``vllm``                  vLLM offline, one batch per shard
+``openai``                any OpenAI-compatible server, through an asyncio client
+========================  =====================================================================
+"""
+
+from core.llm.engine import (
+    Engine,
+    GenerateRequest,
+    Generation,
+    Score,
+    ScoreRequest,
+    open_engine,
+)
+
+__all__ = ["Engine", "GenerateRequest", "Generation", "Score", "ScoreRequest", "open_engine"]

@@ -1,0 +1,58 @@
+"""Which language model answers or scores, and how."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from core.recipe.base import Section
+
+
+class Sampling(Section):
+    """How text is drawn from the model."""
+
+    temperature: float = Field(0.0, ge=0.0)
+    """0 is greedy."""
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    max_tokens: int = Field(512, ge=1)
+    """Tokens generated at most per request."""
+
+
+class Engine(Section):
+    """A language-model engine."""
+
+    kind: Literal["rules", "transformers", "vllm", "openai"]
+    """``rules``: an offline stand-in without a model. ``transformers``: a local model, in process.
+    ``vllm``: vLLM offline. ``openai``: any OpenAI-compatible server, such as ``vllm serve``."""
+    model: str | None = None
+    """Model folder, hub id, name of a train stage (``train.cpt``), or the server's model name."""
+    sampling: Sampling = Sampling()
+    base_url: str | None = None
+    """``openai`` only: address of the server's API, such as ``http://127.0.0.1:8000/v1``."""
+    api_key_env: str | None = None
+    """``openai`` only: name of the environment variable that holds the key."""
+    max_concurrency: int = Field(64, ge=1)
+    """``openai`` only: requests in flight at once."""
+    timeout_seconds: float = Field(600.0, gt=0)
+    """``openai`` only: time one request may take before it is retried."""
+    max_model_len: int | None = Field(None, ge=16)
+    """Context length in tokens; the model's own when absent."""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """``vllm`` only: GPUs that share one copy of the model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_tokens: int = Field(16384, ge=64)
+    """``transformers`` only: padded tokens per forward batch."""
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what answers depend on: not where the server is or how many requests fly."""
+        operational = {"base_url", "api_key_env", "max_concurrency", "timeout_seconds"}
+        return self.model_dump(mode="json", exclude=operational)
+
+    @model_validator(mode="after")
+    def _needs(self) -> Engine:
+        if self.kind != "rules" and not self.model:
+            raise ValueError(f"engine kind '{self.kind}' needs the key 'model'")
+        if self.kind == "openai" and not self.base_url:
+            raise ValueError("engine kind 'openai' needs the key 'base_url'")
+        return self

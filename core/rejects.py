@@ -1,0 +1,77 @@
+"""Rows that leave the data keep a reason, a detail and their text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from core.schema import REJECT
+
+
+class Reason(StrEnum):
+    """Why a row was rejected. One word per idea; the detail column has the particulars."""
+
+    MALFORMED_RECORD = "malformed_record"
+    INVALID_UTF8 = "invalid_utf8"
+    UNREADABLE_FILE = "unreadable_file"
+    DUPLICATE_ID = "duplicate_id"
+    EXCLUDED_CATEGORY = "excluded_category"
+    EXCLUDED_REVIEW = "excluded_review"
+    OUTSIDE_DATE_WINDOW = "outside_date_window"
+    MISSING_PDF = "missing_pdf"
+    PDF_ENCRYPTED = "pdf_encrypted"
+    PDF_CORRUPT = "pdf_corrupt"
+    PDF_NO_TEXT = "pdf_no_text"
+    PDF_TOO_LARGE = "pdf_too_large"
+    EMPTY_TEXT = "empty_text"
+    HIGH_PERPLEXITY = "high_perplexity"
+    ALL_PARAGRAPHS_CUT = "all_paragraphs_cut"
+    MALFORMED_OUTPUT = "malformed_output"
+    INVALID_PAIR = "invalid_pair"
+    DUPLICATE_QUESTION = "duplicate_question"
+    NO_PAIRS = "no_pairs"
+    BAD_TURNS = "bad_turns"
+    TOO_LONG = "too_long"
+    NOT_SCORED = "not_scored"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One rejected row.
+
+    Args:
+        doc_id: id of the row (a document, question or conversation).
+        reason: the kind of fault.
+        detail: the particulars, for a person.
+        text: the rejected text, as far as there is one.
+    """
+
+    doc_id: str
+    reason: Reason
+    detail: str = ""
+    text: str | None = None
+
+
+def rejects_table(stage: str, rejects: Sequence[Reject]) -> pa.Table:
+    """Returns the rejects of one shard as a table with schema :data:`core.schema.REJECT`."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "doc_id": r.doc_id,
+                "stage": stage,
+                "reason": r.reason.value,
+                "detail": _clean(r.detail),
+                "text": None if r.text is None else _clean(r.text),
+            }
+            for r in rejects
+        ],
+        schema=REJECT,
+    )
+
+
+def _clean(text: str) -> str:
+    # Arrow strings are valid UTF-8; a reject may hold the very bytes that are not.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,138 @@
+"""Run a job stage: in a Ray task or in the driver, into a temporary folder, then into place."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import traceback
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError, TaskCancelledError
+
+from core.errors import AstromillError, StageError
+from core.hashing import sha256_file
+from core.manifest import MANIFEST_NAME, FileEntry
+from core.progress import StageProgress
+from core.rejects import rejects_table
+from core.runner.commit import REJECTS
+from core.session import capacity
+from core.shards import shard_name, write_shard
+from core.stage import JobResult, JobStage, StageContext
+
+LOGS = "logs"
+"""Files below it hold timings and paths and stay out of the manifest."""
+
+ATTEMPTS = 3
+_POLL_SECONDS = 0.5
+
+
+@ray.remote(max_retries=0)
+def _job_task(stage: JobStage, ctx: StageContext, out: Path) -> JobResult | AstromillError:
+    try:
+        return stage.run(ctx, out)
+    except AstromillError as error:
+        return error
+
+
+def run_job(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) -> JobResult:
+    """Fills the folder ``out`` with the stage's output.
+
+    Raises:
+        AstromillError: the stage failed; nothing of it is kept.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        try:
+            result = _in_task(stage, ctx, out, bar) if stage.remote else _here(stage, ctx, out, bar)
+            break
+        except AstromillError:
+            raise
+        except RayError as error:
+            if attempt == ATTEMPTS or isinstance(error, TaskCancelledError):
+                raise StageError(
+                    f"the worker failed: {str(error).strip().splitlines()[-1]}",
+                    where=stage.name,
+                    remedy="run with --debug for the trace; look for lack of memory",
+                ) from error
+        except Exception as error:
+            # A stage's own fault: three lines for the user, the trace for --debug.
+            raise StageError(
+                f"{type(error).__name__}: {error}",
+                where=stage.name,
+                remedy=f"run with --debug for the trace; it ended in {_last_frame(error)}",
+            ) from error
+    if result.rows_in != result.rows_out + len(result.rejected):
+        raise StageError(
+            f"rows do not add up: {result.rows_in} {stage.row_unit}s in, {result.rows_out} out, "
+            f"{len(result.rejected)} rejected",
+            where=stage.name,
+            remedy="this is a fault in the stage's code; please report it",
+        )
+    if result.rejected:
+        write_shard(out / REJECTS / shard_name(0), rejects_table(stage.name, result.rejected))
+    return result
+
+
+def _in_task(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) -> JobResult:
+    needs = stage.resources
+    capacity(needs, stage.name)
+    remote = _job_task.options(
+        num_cpus=needs.cpus, num_gpus=needs.gpus, memory=needs.memory_bytes, name=stage.name
+    )
+    ref = remote.remote(stage, ctx, out)
+    try:
+        while not ray.wait([ref], timeout=_POLL_SECONDS)[0]:
+            _show(stage, out, bar)
+    except BaseException:
+        ray.cancel(ref, force=True)
+        raise
+    outcome = ray.get(ref)
+    if isinstance(outcome, AstromillError):
+        raise outcome
+    return outcome
+
+
+def _here(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) -> JobResult:
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_POLL_SECONDS):
+            _show(stage, out, bar)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        return stage.run(ctx, out)
+    finally:
+        stop.set()
+        watcher.join(timeout=2 * _POLL_SECONDS)
+
+
+def _show(stage: JobStage, out: Path, bar: StageProgress) -> None:
+    try:
+        state = stage.progress(out)
+    except (OSError, ValueError):
+        # The job is writing the very file that progress is read from; the next look will do.
+        return
+    if state is not None:
+        bar.update(*state)
+
+
+def _last_frame(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+
+
+def list_files(folder: Path, volatile: list[str]) -> list[FileEntry]:
+    """Returns the entries of a job's output files, sorted by name, without the volatile ones."""
+    entries = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_file() or name in volatile or name == MANIFEST_NAME:
+            continue
+        if name.split("/")[0] == LOGS:
+            continue
+        entries.append(FileEntry(name, path.stat().st_size, sha256_file(path)))
+    return entries

@@ -1,0 +1,218 @@
+"""Spread a shard stage's units over Ray: tasks, or long-lived actors that hold a model.
+
+Bounded in flight. A worker that dies takes only its unit with it: the unit is tried again, and
+after :data:`ATTEMPTS` it is quarantined - named at the end, while all other units are finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from core.errors import AstromillError
+from core.runner.commit import Receipt, process_unit
+from core.session import capacity
+from core.stage import Resources, ShardStage, StageContext, Unit
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""Tries per unit before it is quarantined."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a unit was not done. ``final`` failures are not tried again."""
+
+    what: str
+    where: str
+    remedy: str
+    trace: str
+    final: bool
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A unit given up."""
+
+    unit: Unit
+    failure: Failure
+
+
+def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
+    """Runs in the worker: an error comes back as a value, so only a dead worker raises."""
+    try:
+        return process_unit(stage, ctx, unit)
+    except AstromillError as error:
+        return Failure(error.what, error.where, error.remedy, traceback.format_exc(), final=True)
+    except Exception as error:
+        # Whatever a stage raises must cost this unit only, never the run.
+        return Failure(
+            f"{type(error).__name__}: {error}",
+            f"{stage.name}, shard {unit.index}",
+            "see the trace in the quarantine file; fix the input or the stage and run again",
+            traceback.format_exc(),
+            final=False,
+        )
+
+
+@ray.remote(max_retries=0)
+def _task(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
+    return _guarded(stage, ctx, unit)
+
+
+class _Actor:
+    def __init__(self, stage: ShardStage, ctx: StageContext) -> None:
+        self._stage = stage
+        self._ctx = ctx
+        self._ready = False
+
+    def process(self, unit: Unit) -> Receipt | Failure:
+        try:
+            if not self._ready:
+                self._stage.setup(self._ctx)
+                self._ready = True
+        except AstromillError as error:
+            trace = traceback.format_exc()
+            return Failure(error.what, error.where, error.remedy, trace, final=True)
+        return _guarded(self._stage, self._ctx, unit)
+
+
+def _options(resources: Resources) -> dict[str, Any]:
+    return {
+        "num_cpus": resources.cpus,
+        "num_gpus": resources.gpus,
+        "memory": resources.memory_bytes,
+    }
+
+
+class _TaskPool:
+    """Plain tasks: any free worker takes the next unit."""
+
+    def __init__(self, stage: ShardStage, ctx: StageContext, size: int) -> None:
+        self._remote = _task.options(**_options(stage.resources))
+        self._shared = (ray.put(stage), ray.put(ctx))
+        self._free = size
+
+    def free(self) -> bool:
+        return self._free > 0
+
+    def submit(self, unit: Unit) -> ray.ObjectRef[Any]:
+        self._free -= 1
+        return self._remote.remote(*self._shared, unit)
+
+    def release(self, ref: ray.ObjectRef[Any], dead: bool) -> None:
+        self._free += 1
+
+    def close(self) -> None:
+        pass
+
+
+class _ActorPool:
+    """Long-lived actors; one that died is replaced by a fresh one."""
+
+    def __init__(self, stage: ShardStage, ctx: StageContext, size: int) -> None:
+        self._remote = ray.remote(max_restarts=0, max_task_retries=0)(_Actor).options(
+            **_options(stage.resources)
+        )
+        self._shared = (ray.put(stage), ray.put(ctx))
+        self._idle = deque(self._start() for _ in range(size))
+        self._busy: dict[ray.ObjectRef[Any], Any] = {}
+
+    def _start(self) -> Any:
+        return self._remote.remote(*self._shared)
+
+    def free(self) -> bool:
+        return bool(self._idle)
+
+    def submit(self, unit: Unit) -> ray.ObjectRef[Any]:
+        actor = self._idle.popleft()
+        ref: ray.ObjectRef[Any] = actor.process.remote(unit)
+        self._busy[ref] = actor
+        return ref
+
+    def release(self, ref: ray.ObjectRef[Any], dead: bool) -> None:
+        actor = self._busy.pop(ref)
+        self._idle.append(self._start() if dead else actor)
+
+    def close(self) -> None:
+        for actor in [*self._idle, *self._busy.values()]:
+            ray.kill(actor)
+
+
+def run_units(
+    stage: ShardStage,
+    ctx: StageContext,
+    units: list[Unit],
+    workers: int,
+    done: Callable[[Receipt], None],
+) -> list[Quarantined]:
+    """Does all units; returns those that were given up.
+
+    Args:
+        stage: the stage.
+        ctx: the run.
+        units: what is left to do.
+        workers: units in work at once; for actors ``stage.actors`` is a further bound.
+        done: told of every finished unit, in no particular order.
+
+    Raises:
+        StageError: the cluster is too small for one worker of the stage.
+    """
+    if not units:
+        return []
+    size = min(workers, stage.actors or workers, len(units), capacity(stage.resources, stage.name))
+    pool: _TaskPool | _ActorPool
+    pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, size)
+    waiting = deque(units)
+    attempts: dict[int, int] = {}
+    working: dict[ray.ObjectRef[Any], Unit] = {}
+    quarantined: list[Quarantined] = []
+    try:
+        while waiting or working:
+            while waiting and pool.free():
+                unit = waiting.popleft()
+                working[pool.submit(unit)] = unit
+            ready, _ = ray.wait(list(working), num_returns=1)
+            unit = working.pop(ready[0])
+            outcome, dead = _fetch(ready[0], stage, unit)
+            pool.release(ready[0], dead)
+            if isinstance(outcome, Receipt):
+                done(outcome)
+                continue
+            attempts[unit.index] = attempts.get(unit.index, 0) + 1
+            if outcome.final or attempts[unit.index] >= ATTEMPTS:
+                quarantined.append(Quarantined(unit, outcome))
+            else:
+                log.warning("%s shard %d: %s; trying again", stage.name, unit.index, outcome.what)
+                waiting.append(unit)
+    finally:
+        for ref in working:
+            ray.cancel(ref, force=stage.actors is None)
+        pool.close()
+    return quarantined
+
+
+def _fetch(
+    ref: ray.ObjectRef[Any], stage: ShardStage, unit: Unit
+) -> tuple[Receipt | Failure, bool]:
+    """Returns the outcome and whether the worker died."""
+    try:
+        return ray.get(ref), False
+    except RayError as error:
+        failure = Failure(
+            f"the worker died ({type(error).__name__})",
+            f"{stage.name}, shard {unit.index}",
+            "look for lack of memory or a crash in native code; the shard's input is named in "
+            "the quarantine file",
+            str(error),
+            final=False,
+        )
+        return failure, isinstance(error, RayActorError)

@@ -1,0 +1,151 @@
+"""Data contracts: the Arrow schema of every kind of row. Columns are named with their units.
+
+Offsets named ``*_char`` count Python characters (Unicode code points) from the start of ``text``;
+``end`` is exclusive.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+PAGE = pa.struct(
+    [
+        ("page", pa.int32()),
+        ("start_char", pa.int64()),
+        ("end_char", pa.int64()),
+        ("method", pa.string()),
+    ]
+)
+
+DOCUMENT = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("license", pa.string()),
+        ("created", pa.date32()),
+        ("url", pa.string()),
+        ("meta", pa.string()),
+        ("pages", pa.list_(PAGE)),
+    ]
+)
+"""A document. ``text`` is Markdown, null until a PDF has been read; ``meta`` is a JSON object."""
+
+PARAGRAPH_SCORE = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        ("paragraph", pa.int32()),
+        ("start_char", pa.int64()),
+        ("end_char", pa.int64()),
+        ("tokens", pa.int32()),
+        ("perplexity", pa.float64()),
+    ]
+)
+"""A paragraph's perplexity, exp(-mean log P) per token; null where nothing could be scored."""
+
+SPAN = pa.struct(
+    [
+        ("doc_id", pa.string()),
+        ("doc_start_token", pa.int64()),
+        ("start", pa.int32()),
+        ("length", pa.int32()),
+    ]
+)
+
+
+def token_sequence(sequence_length: int) -> pa.Schema:
+    """Returns the schema of packed sequences of ``sequence_length`` tokens.
+
+    ``loss_mask`` is 1 where a token is trained; ``position_ids`` restart at each document;
+    ``spans`` say which tokens of which document fill which part of the sequence.
+    """
+    return pa.schema(
+        [
+            ("input_ids", pa.list_(pa.int32(), sequence_length)),
+            ("loss_mask", pa.list_(pa.uint8(), sequence_length)),
+            ("position_ids", pa.list_(pa.int32(), sequence_length)),
+            ("spans", pa.list_(SPAN)),
+        ]
+    )
+
+
+QA_PAIR = pa.schema(
+    [
+        pa.field("qa_id", pa.string(), nullable=False),
+        ("doc_id", pa.string()),
+        ("chunk_start_char", pa.int64()),
+        ("chunk_end_char", pa.int64()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("model", pa.string()),
+        ("prompt_sha256", pa.string()),
+    ]
+)
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+
+CONVERSATION = pa.schema(
+    [
+        pa.field("conv_id", pa.string(), nullable=False),
+        ("dataset", pa.string()),
+        ("messages", pa.list_(MESSAGE)),
+        ("reasoning", pa.bool_()),
+        ("doc_ids", pa.list_(pa.string())),
+    ]
+)
+
+MCQ_ITEM = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        ("question", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("answer", pa.int32()),
+        ("topic", pa.string()),
+    ]
+)
+"""A multiple-choice question; ``answer`` is the 0-based choice, null where there is no key."""
+
+PREDICTION = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        ("benchmark", pa.string()),
+        ("model", pa.string()),
+        ("mode", pa.string()),
+        ("choice", pa.int32()),
+        ("correct", pa.bool_()),
+        ("logprobs", pa.list_(pa.float64())),
+        ("raw_text", pa.string()),
+    ]
+)
+"""A model's answer to a multiple-choice question. ``logprobs`` has one score per choice (nats, as
+compared: normalised the way the recipe says), ``choice`` is the 0-based best of them; ``correct``
+is null where there is no key.
+"""
+
+HELDOUT_SCORE = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        ("set", pa.string()),
+        ("model", pa.string()),
+        ("tokens", pa.int64()),
+        ("bytes", pa.int64()),
+        ("negative_log_likelihood", pa.float64()),
+    ]
+)
+"""Summed negative log-likelihood (nats) of a held-out document over its scored tokens.
+
+``bytes`` is the document's length in UTF-8: likelihood per byte compares models whose tokenizers
+differ, which likelihood per token does not.
+"""
+
+REJECT = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        ("detail", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+"""A row that left the data: which, in which stage, why, and what it said."""

@@ -1,0 +1,101 @@
+"""The Ray session: a local one on loopback by default, an existing cluster by address."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from core.errors import StageError
+from core.stage import Resources
+
+LOOPBACK = "127.0.0.1"
+
+# Read by every process Ray starts from here on.
+_QUIET = {
+    "RAY_DEDUP_LOGS": "1",
+    # No usage report is sent: the machine may have no network, and nobody was asked.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Without accelerators Ray would blank the variable in every task; leave it as the user set it.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[None]:
+    """Joins or starts Ray for the length of the block; an open session is used as it is.
+
+    Args:
+        address: cluster to join (``auto``, ``host:port``); None starts a local one, unless
+            ``RAY_ADDRESS`` is set, as inside a submitted job.
+        num_cpus: CPUs of a local session; None takes all of the machine.
+
+    Raises:
+        StageError: the cluster cannot be reached or a local one does not start.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    joined = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if joined:
+            ray.init(address=joined, logging_level=logging.ERROR, log_to_driver=False)
+        else:
+            # Everything binds to the node's address: loopback keeps it off the network.
+            ray.init(
+                num_cpus=num_cpus or os.cpu_count(),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _node_ip_address=LOOPBACK,
+            )
+    except Exception as error:
+        # Ray raises several unrelated classes here; all mean the same to the user.
+        raise StageError(
+            f"Ray did not start: {str(error).splitlines()[0]}",
+            where=f"cluster {joined}" if joined else "local Ray session",
+            remedy="check the address (`ray status`), or leave it out to run on this machine",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_resources() -> dict[str, float]:
+    """Returns what the open session's nodes hold in all: ``CPU``, ``GPU``, ``memory`` (bytes)."""
+    # Ray leaves this one function untyped.
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def cluster_cpus() -> int:
+    """Returns the CPUs of the open session, at least 1."""
+    return max(1, int(cluster_resources().get("CPU", 1)))
+
+
+def capacity(needs: Resources, where: str) -> int:
+    """Returns how many workers with these needs the cluster can hold at once.
+
+    Args:
+        needs: of one worker.
+        where: the stage, for the error.
+
+    Raises:
+        StageError: not even one fits; Ray would wait for ever.
+    """
+    have = cluster_resources()
+    wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0}
+    fits = [int(have.get(name, 0) / need) for name, need in wanted.items() if need]
+    if min(fits, default=1) < 1:
+        one = ", ".join(f"{need:g} {name}" for name, need in wanted.items() if need)
+        raise StageError(
+            f"no worker of this stage fits the cluster: one needs {one}",
+            where=where,
+            remedy="join a larger cluster (cluster.address), or lower the stage's needs",
+        )
+    return min(fits, default=1)

@@ -1,0 +1,100 @@
+"""A dataset is a folder of Parquet shards, a rejects folder, a manifest and a card.
+
+::
+
+    corpus/normalize/
+      part-00000.parquet  part-00001.parquet ...
+      rejects/part-00000.parquet ...
+      receipts/00000.json ...      one per finished shard, with timings; not part of the data
+      manifest.json  README.md
+
+Shards are written under a temporary name and moved into place; reading streams record batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.atomic import atomic_file
+from core.errors import InputError
+
+ROW_GROUP_ROWS = 4096
+"""Rows per row group unless a stage says otherwise: a few MB, so that a reader streams."""
+
+_READ_ERRORS = (pa.ArrowException, OSError)
+
+
+def shard_name(index: int) -> str:
+    """Returns the file name of shard ``index``: ``part-00000.parquet``."""
+    return f"part-{index:05d}.parquet"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Returns the shards of a dataset folder, in order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def write_shard(path: Path, table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> None:
+    """Writes a table as one zstd Parquet shard, atomically. Same table, same bytes."""
+    with atomic_file(path) as temporary:
+        pq.write_table(
+            table.combine_chunks(),
+            temporary,
+            compression="zstd",
+            compression_level=3,
+            row_group_size=row_group_rows,
+            store_schema=True,
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"cannot read this Parquet shard: {str(error).splitlines()[0]}",
+        where=str(path),
+        remedy="it is truncated or corrupt: delete it and run again (a shard that astromill "
+        "made is then rebuilt), or restore your own file",
+    )
+
+
+def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Reads one shard.
+
+    Raises:
+        InputError: the file is missing, truncated or not Parquet.
+    """
+    try:
+        # memory_map off: a file replaced under a running reader must not fault it.
+        return pq.ParquetFile(path, memory_map=False).read(columns=columns)
+    except _READ_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def stream_batches(
+    folder: Path, columns: list[str] | None = None, batch_rows: int = 1024
+) -> Iterator[pa.RecordBatch]:
+    """Streams a dataset's rows in shard order, ``batch_rows`` at a time.
+
+    Raises:
+        InputError: a shard is missing, truncated or not Parquet.
+    """
+    for path in shard_paths(folder):
+        try:
+            yield from pq.ParquetFile(path).iter_batches(batch_size=batch_rows, columns=columns)
+        except _READ_ERRORS as error:
+            raise _unreadable(path, error) from error
+
+
+def count_rows(path: Path) -> int:
+    """Returns a shard's rows from its footer.
+
+    Raises:
+        InputError: the file is missing, truncated or not Parquet.
+    """
+    try:
+        return int(pq.ParquetFile(path).metadata.num_rows)
+    except _READ_ERRORS as error:
+        raise _unreadable(path, error) from error

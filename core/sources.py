@@ -1,0 +1,110 @@
+"""Files outside the run: found by path, folder or pattern, and known by their content.
+
+Hashing a large PDF collection takes a while, so hashes are kept beside the run with size and
+modification time, and only a file that changed is read again.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from core.atomic import write_json
+from core.errors import InputError
+from core.hashing import sha256_file, sha256_value
+
+_HASH_THREADS = 4
+
+
+def find_files(
+    root: Path, patterns: Sequence[str], endings: Sequence[str], where: str
+) -> list[Path]:
+    """Returns the files that the patterns name, sorted, each once.
+
+    Args:
+        root: folder that relative patterns start from.
+        patterns: files, folders (searched in depth) or glob patterns.
+        endings: file endings looked for inside folders, such as ``.md``; lower case.
+        where: recipe key, for the error.
+
+    Raises:
+        InputError: a pattern names nothing.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        path = root / pattern
+        if path.is_dir():
+            hits = _walk(path, endings)
+        elif path.is_file():
+            hits = [path]
+        else:
+            hits = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
+        if not hits:
+            raise InputError(
+                f"no file found for '{pattern}'",
+                where=where,
+                remedy=f"check the path; it starts from {root}",
+            )
+        found.update(hits)
+    return sorted(found)
+
+
+def _walk(folder: Path, endings: Sequence[str]) -> list[Path]:
+    # os.walk does not follow links to folders, so a link out of the tree or a cycle is not entered.
+    return [
+        Path(base) / name
+        for base, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(tuple(endings))
+    ]
+
+
+class SourceIndex:
+    """Content hashes of source files, remembered between runs."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        """Opens the index.
+
+        Args:
+            root: names are given relative to it where possible.
+            cache: JSON file where hashes are remembered.
+        """
+        self._root = root
+        self._cache = cache
+        try:
+            self._known: dict[str, list[int | str]] = json.loads(cache.read_text("utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+
+    def name(self, path: Path) -> str:
+        """Returns the path relative to root, or absolute where it lies elsewhere."""
+        return (
+            path.relative_to(self._root).as_posix()
+            if path.is_relative_to(self._root)
+            else str(path)
+        )
+
+    def hashes(self, paths: Iterable[Path]) -> dict[str, str]:
+        """Returns name to SHA-256 for the files, hashing only what changed since last time."""
+        listed = list(paths)
+        stale = []
+        for path in listed:
+            info = path.stat()
+            known = self._known.get(str(path))
+            if known is None or known[:2] != [info.st_size, info.st_mtime_ns]:
+                stale.append((path, info))
+        if stale:
+            with ThreadPoolExecutor(_HASH_THREADS) as pool:
+                digests = pool.map(sha256_file, [path for path, _ in stale])
+                for (path, info), digest in zip(stale, digests, strict=True):
+                    self._known[str(path)] = [info.st_size, info.st_mtime_ns, digest]
+            write_json(self._cache, self._known)
+        return {self.name(path): str(self._known[str(path)][2]) for path in listed}
+
+    def digest(self, paths: Iterable[Path]) -> str:
+        """Returns one hash over the names and contents of the files."""
+        return sha256_value(sorted(self.hashes(paths).items()))
