@@ -1,0 +1,1 @@
+"""Sources, OCR, cleaning, scoring and packing: raw files to token sequences."""

@@ -1,0 +1,74 @@
+"""Files that are one document each: Markdown, plain text, PDF."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.recipe.corpus import FilesSource
+from core.rejects import Reason, Reject
+from corpus.documents import Document
+
+ENDINGS: dict[str, tuple[str, ...]] = {
+    "markdown": (".md", ".markdown", ".mmd"),
+    "text": (".txt",),
+    "pdf": (".pdf",),
+}
+
+_FENCE = "---\n"
+
+
+def read_file(
+    path: Path, name: str, sha256: str, source: FilesSource
+) -> tuple[Document | None, Reject | None]:
+    """Reads one file: a document (a PDF's text is still to come), or a reject.
+
+    Args:
+        path: where it is.
+        name: its path relative to the recipe's root.
+        sha256: hash of its bytes.
+        source: the recipe section.
+    """
+    doc_id = f"{source.name}:{sha256[:16]}"
+    meta: dict[str, Any] = {"file": name, "sha256": sha256}
+    if source.kind == "pdf":
+        title = path.stem
+        return Document(doc_id, source.name, title, license=source.license, meta=meta), None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raw = path.read_bytes()[max(0, error.start - 200) : error.start + 200]
+        detail = f"{name}: byte {error.start}: {error.reason}"
+        return None, Reject(doc_id, Reason.INVALID_UTF8, detail, repr(raw))
+    except OSError as error:
+        return None, Reject(doc_id, Reason.UNREADABLE_FILE, f"{name}: {error.strerror}")
+    front, body = split_front_matter(text) if source.kind == "markdown" else ({}, text)
+    if not body.strip():
+        return None, Reject(doc_id, Reason.EMPTY_TEXT, name)
+    day = front.get("created")
+    document = Document(
+        doc_id=doc_id,
+        source=source.name,
+        title=str(front.get("title") or path.stem),
+        text=body,
+        license=str(front["license"]) if front.get("license") else source.license,
+        created=day if isinstance(day, date) else None,
+        url=str(front["url"]) if front.get("url") else None,
+        meta=meta,
+    )
+    return document, None
+
+
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """Returns (front matter, rest). A head that is not a YAML mapping stays in the text."""
+    if not text.startswith(_FENCE):
+        return {}, text
+    head, fence, body = text[len(_FENCE) :].partition(f"\n{_FENCE}")
+    try:
+        front = yaml.safe_load(head) if fence else None
+    except yaml.YAMLError:
+        front = None
+    return (front, body.lstrip("\n")) if isinstance(front, dict) else ({}, text)
