@@ -1,0 +1,1 @@
+"""Synthetic Q&A and chat rendering: documents to conversations to token sequences."""

@@ -1,0 +1,234 @@
+"""Questions and answers from documents: AstroMLab 3, section III.1.
+
+Documents are cut into passages at paragraph bounds; a language model writes pairs for each under a
+JSON schema; pairs are checked. A pair or an answer that cannot be used is a reject with its text.
+Which model wrote a pair is in its ``model`` column; the ``rules`` engine, which is no model, says
+so there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import Environment, StrictUndefined
+
+from core.hashing import sha256_text, sha256_value
+from core.llm import Engine, GenerateRequest, Generation, open_engine
+from core.llm.cache import RequestLog, cached_generate
+from core.manifest import Manifest
+from core.paragraphs import group_paragraphs, split_paragraphs
+from core.recipe.synth import Qa
+from core.rejects import Reason, Reject
+from core.schema import QA_PAIR
+from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Unit
+
+_PROMPT_FILE = Path(__file__).parent / "prompts" / "qa.md"
+
+# "The paper" without naming it: such a question cannot be understood on its own.
+_CONTEXT = re.compile(
+    r"\b(the|this) (paper|study|text|passage|article|author|authors|section|document)\b", re.I
+)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a document that questions are asked about."""
+
+    doc_id: str
+    title: str
+    start_char: int
+    end_char: int
+    text: str
+
+
+def passages(documents: pa.Table, chunk_chars: int) -> list[Passage]:
+    """Cuts a shard's documents into passages of at most ``chunk_chars`` at paragraph bounds."""
+    found = []
+    for doc in documents.select(["doc_id", "title", "text"]).to_pylist():
+        for start, end in group_paragraphs(split_paragraphs(doc["text"]), chunk_chars):
+            text = doc["text"][start:end]
+            found.append(Passage(doc["doc_id"], doc["title"] or "", start, end, text))
+    return found
+
+
+def make_request(passage: Passage, pairs: int, seed: int) -> GenerateRequest:
+    """Returns the prompt for one passage, with the schema of the answer."""
+    inputs = {"title": passage.title, "passage": passage.text, "pairs": str(pairs)}
+    # The prompt is plain text for a model, not HTML.
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    prompt = environment.from_string(_PROMPT_FILE.read_text(encoding="utf-8")).render(inputs)
+    return GenerateRequest(
+        messages=({"role": "user", "content": prompt},),
+        schema=pairs_schema(pairs),
+        task="qa",
+        inputs=inputs,
+        seed=seed,
+    )
+
+
+def pairs_schema(pairs: int) -> dict[str, Any]:
+    """Returns the JSON Schema of an answer with at most ``pairs`` pairs."""
+    text = {"type": "string", "minLength": 1}
+    pair = {
+        "type": "object",
+        "properties": {"question": text, "answer": text},
+        "required": ["question", "answer"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"pairs": {"type": "array", "items": pair, "maxItems": pairs}},
+        "required": ["pairs"],
+        "additionalProperties": False,
+    }
+
+
+def parse_pairs(
+    passage: Passage, answer: Generation, max_answer_chars: int
+) -> tuple[list[tuple[str, str]], list[Reject]]:
+    """Reads a model's answer: usable pairs, and a reject for each thing that is not one."""
+    doc_id = passage.doc_id
+    if answer.error is not None:
+        return [], [Reject(doc_id, Reason.MALFORMED_OUTPUT, answer.error, answer.text)]
+    try:
+        listed = json.loads(answer.text)["pairs"]
+        if not isinstance(listed, list):
+            raise TypeError("'pairs' is not a list")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        detail = f"{type(error).__name__}: {error} (finish reason {answer.finish_reason})"
+        return [], [Reject(doc_id, Reason.MALFORMED_OUTPUT, detail, answer.text)]
+    if not listed:
+        return [], [Reject(doc_id, Reason.NO_PAIRS, "none written", passage.text)]
+    good: list[tuple[str, str]] = []
+    rejects: list[Reject] = []
+    for pair in listed:
+        fault = _fault(pair, passage.text, max_answer_chars)
+        if fault:
+            rejects.append(Reject(doc_id, Reason.INVALID_PAIR, fault, json.dumps(pair)))
+        else:
+            good.append((pair["question"].strip(), pair["answer"].strip()))
+    return good, rejects
+
+
+def _fault(pair: Any, passage: str, max_answer_chars: int) -> str | None:
+    if not isinstance(pair, dict):
+        return "not an object"
+    question, answer = pair.get("question"), pair.get("answer")
+    if not isinstance(question, str) or not isinstance(answer, str):
+        return "question or answer is not text"
+    if not question.strip() or not answer.strip():
+        return "question or answer is empty"
+    if len(answer) > max_answer_chars:
+        return f"answer of {len(answer)} characters, at most {max_answer_chars}"
+    if answer.strip() == passage.strip():
+        return "the answer is the whole passage"
+    if found := _CONTEXT.search(question):
+        return f"the question leans on '{found.group()}'"
+    return None
+
+
+def qa_table(
+    asked: Sequence[Passage],
+    requests: Sequence[GenerateRequest],
+    answers: Sequence[Generation],
+    model: str,
+    max_answer_chars: int,
+) -> tuple[pa.Table, list[Reject]]:
+    """Turns a shard's answers into rows of :data:`core.schema.QA_PAIR` and rejects."""
+    rows: list[dict[str, Any]] = []
+    rejects: list[Reject] = []
+    seen: set[tuple[str, str]] = set()
+    for passage, request, answer in zip(asked, requests, answers, strict=True):
+        pairs, faults = parse_pairs(passage, answer, max_answer_chars)
+        rejects += faults
+        prompt_sha256 = sha256_value(list(request.messages))
+        for question, text in pairs:
+            if (question, text) in seen:
+                pair = json.dumps({"question": question, "answer": text}, ensure_ascii=False)
+                rejects.append(
+                    Reject(passage.doc_id, Reason.DUPLICATE_QUESTION, "asked before", pair)
+                )
+                continue
+            seen.add((question, text))
+            place = f"{passage.doc_id}:{passage.start_char}"
+            rows.append(
+                {
+                    "qa_id": f"qa:{sha256_text(f'{place}|{question}|{text}')[:16]}",
+                    "doc_id": passage.doc_id,
+                    "chunk_start_char": passage.start_char,
+                    "chunk_end_char": passage.end_char,
+                    "question": question,
+                    "answer": text,
+                    "model": model,
+                    "prompt_sha256": prompt_sha256,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=QA_PAIR), rejects
+
+
+class QaStage(ShardStage):
+    """Documents to question-answer pairs."""
+
+    name = "synth.qa"
+    description = "Question-answer pairs written from passages by a language model."
+    row_unit = "pair"
+    schema = QA_PAIR
+    reconcile = "Counts pairs written; an answer that holds none counts as one rejected pair."
+
+    def __init__(self, qa: Qa, documents: str) -> None:
+        self._qa = qa
+        self._engine: Engine | None = None
+        self.aligned = (documents,)
+        model = qa.engine.model or ""
+        self.inputs = (documents, model) if model.startswith(STAGE_PREFIXES) else (documents,)
+        self.actors = qa.workers
+
+    def config(self) -> dict[str, Any]:
+        """Returns the section ``synth.qa`` and the prompt's hash; not how many workers share it."""
+        return {
+            **self._qa.model_dump(mode="json", exclude={"workers", "engine"}),
+            "engine": self._qa.engine.identity(),
+            "prompt_sha256": sha256_text(_PROMPT_FILE.read_text(encoding="utf-8")),
+        }
+
+    def source_files(self, ctx: StageContext) -> list[Path]:
+        """Returns the files of a model of the user's own."""
+        return ctx.model_files(self._qa.engine.model)
+
+    def setup(self, ctx: StageContext) -> None:
+        """Opens the engine."""
+        path = ctx.model_path(self._qa.engine.model) if self._qa.engine.model else None
+        self._engine = open_engine(self._qa.engine, path)
+
+    def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
+        """Writes the pairs of one shard."""
+        (table,) = self.read(unit, ctx)
+        asked = passages(table, self._qa.chunk_chars)
+        requests = [make_request(p, self._qa.pairs_per_chunk, ctx.seed) for p in asked]
+        assert self._engine is not None, "setup comes first"
+        answers = self._answers(self._engine, requests, unit, ctx)
+        kept, rejects = qa_table(
+            asked, requests, answers, self._engine.label, self._qa.max_answer_chars
+        )
+        rows_in = kept.num_rows + len(rejects)
+        return ShardResult(kept, rejects, rows_in, metrics={"passages": len(asked)})
+
+    def _answers(
+        self, engine: Engine, requests: list[GenerateRequest], unit: Unit, ctx: StageContext
+    ) -> list[Generation]:
+        if self._qa.engine.kind == "rules":
+            return engine.generate(requests)
+        # A model trained in this run keeps its label when it changes; its content does not.
+        stages = [name for name in self.inputs if name not in self.aligned]
+        digests = [Manifest.require(ctx.folder(name), name).digest for name in stages]
+        path = ctx.run_dir / "cache" / "llm" / self.name / f"{unit.index:05d}.jsonl"
+        with RequestLog(path) as request_log:
+            return cached_generate(
+                engine, self._qa.engine.sampling, requests, request_log, "".join(digests)
+            )
