@@ -1,0 +1,92 @@
+"""Tiny models and packed sequences, made here; one Ray session for all training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import distributed
+
+from core.recipe.train import TinyModel
+from core.schema import token_sequence
+from core.session import ray_session as open_ray
+from core.tiny import make_tiny_llama, save_model, train_tokenizer
+
+LENGTH = 32
+TINY = TinyModel(
+    vocab_size=300,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+)
+
+WriteTokens = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    with open_ray(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="session")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process group of this process alone, as Ray Train would open it."""
+    torch.set_num_threads(1)
+    meeting = tmp_path_factory.mktemp("gloo") / "meeting"
+    distributed.init_process_group("gloo", f"file://{meeting}", rank=0, world_size=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_RANK", "0")
+        yield
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = train_tokenizer(["A star is a sun. A galaxy holds many stars."], TINY.vocab_size)
+    save_model(make_tiny_llama(TINY, tokenizer, seed=1), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_tokens() -> WriteTokens:
+    """Writes shards of random packed sequences; token 0 of sequence i is i, to know it by."""
+
+    def write(
+        folder: Path,
+        rows_per_shard: list[int],
+        length: int = LENGTH,
+        row_group_rows: int = 4,
+        highest_token: int = 256,
+    ) -> Path:
+        generator = np.random.default_rng(7)
+        folder.mkdir(parents=True)
+        schema, number = token_sequence(length), 0
+        for shard, rows in enumerate(rows_per_shard):
+            token = generator.integers(0, highest_token, (rows, length))
+            token[:, 0] = np.arange(number, number + rows)
+            number += rows
+            # Two documents each, and trained shares that differ a lot between sequences.
+            border = generator.integers(1, length, (rows, 1))
+            position = np.arange(length)[None] - np.where(np.arange(length) >= border, border, 0)
+            mask = generator.random((rows, length)) < generator.random((rows, 1)) ** 2
+            columns = [
+                pa.FixedSizeListArray.from_arrays(pa.array(a.ravel(), kind), length)
+                for a, kind in ((token, pa.int32()), (mask, pa.uint8()), (position, pa.int32()))
+            ]
+            spans = pa.array([[]] * rows, schema.field("spans").type)
+            table = pa.Table.from_arrays([*columns, spans], schema=schema)
+            path = folder / f"part-{shard:05d}.parquet"
+            pq.write_table(table, path, row_group_size=row_group_rows)
+        return folder
+
+    return write

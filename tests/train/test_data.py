@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from core.errors import InputError
+from train.data import IGNORE, PADDING, SequenceDataset, SequenceOrder, rank_batches
+
+WriteTokens = Callable[..., Path]
+
+
+def test_reads_the_rows_of_all_shards(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    folder = write_tokens(tmp_path / "tokens", [5, 0, 9])
+    dataset = SequenceDataset(folder)
+    table = pq.read_table(folder)
+    assert (len(dataset), dataset.sequence_length) == (14, 32)
+
+    order = np.array([13, 0, 6, 4, 5])
+    batch = dataset.read(order)
+    rows = table.take(order).to_pydict()
+    assert batch.input_ids.tolist() == rows["input_ids"]
+    assert batch.position_ids.tolist() == rows["position_ids"]
+    for got, ids, mask, position in zip(
+        batch.labels.tolist(),
+        rows["input_ids"],
+        rows["loss_mask"],
+        rows["position_ids"],
+        strict=True,
+    ):
+        # The first token of a document has no context of its own: never trained.
+        expected = [
+            i if m and p > 0 else IGNORE for i, m, p in zip(ids, mask, position, strict=True)
+        ]
+        assert got == expected
+
+
+def test_padding_carries_no_loss(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [3]))
+    batch = dataset.read(np.array([1, PADDING]))
+    assert batch.trained_tokens == int((batch.labels[0, 1:] != IGNORE).sum())
+    assert batch.labels[1].unique().tolist() == [IGNORE]
+
+
+def test_memory_is_bounded_and_does_not_change_the_data(
+    tmp_path: Path, write_tokens: WriteTokens
+) -> None:
+    folder = write_tokens(tmp_path / "tokens", [40, 40])
+    roomy, tight = SequenceDataset(folder), SequenceDataset(folder, cache_bytes=0)
+    order = SequenceOrder(80, 1, 8, seed=3)
+    for step in range(1, order.steps + 1):
+        assert torch.equal(roomy.read(order.step(step)).labels, tight.read(order.step(step)).labels)
+    assert len(roomy._cache) == 20
+    assert len(tight._cache) == 1
+
+
+def test_every_epoch_sees_every_sequence_once_in_another_order() -> None:
+    order = SequenceOrder(10, epochs=3, global_batch=4, seed=1)
+    seen = np.concatenate([order.step(s) for s in range(1, order.steps + 1)])
+    assert (order.samples, order.steps, order.padding) == (30, 8, 2)
+    assert seen[-2:].tolist() == [PADDING, PADDING]
+    epochs = [seen[i : i + 10].tolist() for i in (0, 10, 20)]
+    assert all(sorted(e) == list(range(10)) for e in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert order.epoch(5) == 2.0
+    assert order.epoch(8) == 3.0
+
+
+def test_a_fraction_of_an_epoch_sees_no_sequence_twice() -> None:
+    order = SequenceOrder(30, epochs=0.1, global_batch=2, seed=1)
+    seen = np.concatenate([order.step(s) for s in range(1, order.steps + 1)])
+    assert (order.samples, order.steps, order.padding) == (3, 2, 1)
+    assert len(set(seen[:3].tolist())) == 3
+
+
+def test_two_and_a_half_epochs() -> None:
+    order = SequenceOrder(8, epochs=2.5, global_batch=5, seed=9)
+    seen = np.concatenate([order.step(s) for s in range(1, order.steps + 1)])
+    counts = Counter(Counter(seen.tolist()).values())
+    assert counts == {3: 4, 2: 4}
+    assert order.padding == 0
+
+
+def test_the_seed_makes_the_order() -> None:
+    def first(seed: int) -> list[int]:
+        return SequenceOrder(100, 1, 10, seed).step(1).tolist()
+
+    assert first(1) == first(1)
+    assert first(1) != first(2)
+
+
+@pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 8), (2, 4), (4, 1), (8, 1)])
+def test_the_order_does_not_depend_on_the_workers(
+    tmp_path: Path, write_tokens: WriteTokens, world_size: int, micro_batch: int
+) -> None:
+    folder = write_tokens(tmp_path / "tokens", [7, 13])
+    order = SequenceOrder(20, epochs=1.5, global_batch=8, seed=4)
+    workers = [
+        rank_batches(
+            SequenceDataset(folder),
+            order,
+            rank=rank,
+            world_size=world_size,
+            micro_batch=micro_batch,
+        )
+        for rank in range(world_size)
+    ]
+    for step, shares in enumerate(zip(*workers, strict=True), start=1):
+        batches = [batch for share in shares for batch in share]
+        assert all(len(b.input_ids) == micro_batch for b in batches)
+        firsts = torch.cat([b.input_ids[:, 0] for b in batches])
+        expected = order.step(step)
+        real = expected != PADDING
+        assert firsts[torch.from_numpy(real)].tolist() == expected[real].tolist()
+    assert step == order.steps
+
+
+def test_a_later_start_gives_the_same_steps(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [20]))
+    order = SequenceOrder(20, epochs=2, global_batch=4, seed=4)
+    whole = list(rank_batches(dataset, order, rank=0, world_size=1, micro_batch=4))
+    rest = list(rank_batches(dataset, order, rank=0, world_size=1, micro_batch=4, start_step=8))
+    assert len(rest) == 3
+    for a, b in zip(whole[7:], rest, strict=True):
+        assert torch.equal(a[0].input_ids, b[0].input_ids)
+
+
+def test_faults_are_named(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    with pytest.raises(InputError, match="no token sequence"):
+        SequenceDataset(write_tokens(tmp_path / "empty", [0]))
+    with pytest.raises(InputError, match="no token sequence"):
+        SequenceDataset(tmp_path / "absent")
+
+    mixed = write_tokens(tmp_path / "mixed", [2])
+    other = write_tokens(tmp_path / "other", [2], length=16)
+    (other / "part-00000.parquet").rename(mixed / "part-00001.parquet")
+    with pytest.raises(InputError, match=r"different lengths: \[16, 32\]"):
+        SequenceDataset(mixed)
+
+    cut = write_tokens(tmp_path / "cut", [50])
+    shard = cut / "part-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot read") as error:
+        SequenceDataset(cut)
+    assert error.value.where == str(shard)

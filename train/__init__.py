@@ -1,0 +1,1 @@
+"""Models: tokenizer and base model, continued pretraining, supervised fine-tuning."""

@@ -1,0 +1,273 @@
+r"""Packed token sequences in a seeded global order, read a few row groups at a time.
+
+::
+
+    epoch 0 permutation      epoch 1 permutation      (fraction of) epoch 2
+    [s7 s2 s9 s4 s0 ...     ][s3 s8 s1 ...           ][s5 s6]  . .
+     \___global batch 1__/\__global batch 2__/  ...            padding: no loss
+
+Epochs follow each other without a gap, so a global batch may hold the end of one and the start of
+the next and no sequence is dropped. Only the very last global batch is filled up, with sequences
+that carry no loss: because the loss is divided by the trained tokens of the global batch, they
+change nothing. The order depends on the seed alone, never on the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from core.errors import InputError
+from core.shards import shard_paths
+
+IGNORE = -100
+"""Label of a token that is not trained: the ``ignore_index`` of PyTorch's cross entropy."""
+
+PADDING = -1
+"""Stands for a sequence without loss in an order of sequences."""
+
+_COLUMNS = ["input_ids", "loss_mask", "position_ids"]
+_CACHE_BYTES = 256 * 2**20
+
+IndexArray = npt.NDArray[np.int64]
+Rows = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Sequences of one forward pass; every tensor is int64 of shape (B, L)."""
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    labels: torch.Tensor
+    """:data:`IGNORE` where a token is not trained. Not shifted: label i is token i."""
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens with a loss; the first of a sequence has nothing to be predicted from."""
+        return int((self.labels[:, 1:] != IGNORE).sum())
+
+    def split(self, size: int) -> list[MicroBatch]:
+        """Returns micro batches of ``size`` sequences, in order."""
+        return [
+            MicroBatch(self.input_ids[at], self.position_ids[at], self.labels[at])
+            for at in (slice(i, i + size) for i in range(0, len(self.labels), size))
+        ]
+
+
+@dataclass(frozen=True)
+class SequenceOrder:
+    """Which sequences make which optimizer step.
+
+    Args:
+        sequences: in the dataset.
+        epochs: passes over the dataset; a fraction is allowed.
+        global_batch: sequences per step over all workers.
+        seed: of the permutations.
+    """
+
+    sequences: int
+    epochs: float
+    global_batch: int
+    seed: int
+
+    @property
+    def samples(self) -> int:
+        """Sequences trained on, repeats counted: ``ceil(epochs * sequences)``."""
+        # 0.1 * 30 is 3.0000000000000004: the tolerance keeps that at 3.
+        return max(1, math.ceil(self.epochs * self.sequences - 1e-6))
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps: ``ceil(samples / global_batch)``."""
+        return -(-self.samples // self.global_batch)
+
+    @property
+    def padding(self) -> int:
+        """Sequences without loss that fill the last global batch."""
+        return self.steps * self.global_batch - self.samples
+
+    def step(self, step: int) -> IndexArray:
+        """Returns the sequences of a step, :data:`PADDING` after the end; shape (global_batch,).
+
+        Args:
+            step: 1 for the first.
+        """
+        first = (step - 1) * self.global_batch
+        positions = np.arange(first, first + self.global_batch)
+        indices = np.full(self.global_batch, PADDING, dtype=np.int64)
+        for epoch in np.unique(positions // self.sequences):
+            inside = (positions // self.sequences == epoch) & (positions < self.samples)
+            order = epoch_order(self.sequences, self.seed, int(epoch))
+            indices[inside] = order[positions[inside] % self.sequences]
+        return indices
+
+    def epoch(self, step: int) -> float:
+        """Returns the epochs finished after a step."""
+        return min(step * self.global_batch, self.samples) / self.sequences
+
+
+@lru_cache(maxsize=2)
+def epoch_order(sequences: int, seed: int, epoch: int) -> IndexArray:
+    """Returns the permutation of an epoch (read only), from PCG64 seeded with (seed, epoch)."""
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    order = generator.permutation(sequences).astype(np.int64)
+    order.setflags(write=False)
+    return order
+
+
+class SequenceDataset:
+    """Random access to the sequences of a dataset folder, by position over all shards."""
+
+    def __init__(self, folder: Path, cache_bytes: int = _CACHE_BYTES) -> None:
+        """Reads the shards' footers.
+
+        Args:
+            folder: dataset of :func:`core.schema.token_sequence` rows.
+            cache_bytes: row groups kept in memory; at least one always is.
+
+        Raises:
+            InputError: no sequences, unreadable shards, or shards that do not agree in length.
+        """
+        self._folder = folder
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[int, Rows] = OrderedDict()
+        self._groups: list[tuple[Path, int]] = []
+        rows: list[int] = []
+        lengths: set[int] = set()
+        for path in shard_paths(folder):
+            metadata, length = _footer(path)
+            lengths.add(length)
+            for group in range(metadata.num_row_groups):
+                self._groups.append((path, group))
+                rows.append(metadata.row_group(group).num_rows)
+        if sum(rows) == 0:
+            raise InputError(
+                "there is no token sequence to train on",
+                where=str(folder),
+                remedy="look at the rejects of the stages before; the corpus may be too small "
+                "for one sequence",
+            )
+        if len(lengths) > 1:
+            raise InputError(
+                f"shards hold sequences of different lengths: {sorted(lengths)} tokens",
+                where=str(folder),
+                remedy="delete the folder and run again",
+            )
+        self.sequence_length: int = lengths.pop()
+        self._ends: IndexArray = np.cumsum(np.asarray(rows, dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Returns the sequences over all shards."""
+        return int(self._ends[-1])
+
+    def read(self, indices: IndexArray) -> MicroBatch:
+        """Returns the sequences at some positions, in that order.
+
+        A document's first token gets no loss: what stands before it is another document.
+
+        Args:
+            indices: positions, :data:`PADDING` for a sequence without loss; shape (B,).
+
+        Raises:
+            InputError: a shard cannot be read.
+        """
+        shape = (len(indices), self.sequence_length)
+        token = np.zeros(shape, dtype=np.int64)
+        position = np.tile(np.arange(self.sequence_length, dtype=np.int64), (len(indices), 1))
+        mask = np.zeros(shape, dtype=bool)
+        group_of = np.searchsorted(self._ends, indices, side="right")
+        for group in np.unique(group_of[indices != PADDING]):
+            at = np.flatnonzero((group_of == group) & (indices != PADDING))
+            start = int(self._ends[group - 1]) if group else 0
+            row = indices[at] - start
+            data = self._group(int(group))
+            token[at] = data["input_ids"][row]
+            position[at] = data["position_ids"][row]
+            mask[at] = data["loss_mask"][row] != 0
+        labels = np.where(mask & (position != 0), token, IGNORE)
+        return MicroBatch(
+            torch.from_numpy(token), torch.from_numpy(position), torch.from_numpy(labels)
+        )
+
+    def _group(self, group: int) -> Rows:
+        if group in self._cache:
+            self._cache.move_to_end(group)
+            return self._cache[group]
+        path, number = self._groups[group]
+        try:
+            with pq.ParquetFile(path) as file:
+                table = file.read_row_group(number, columns=_COLUMNS)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+        rows = {
+            name: table[name].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+            for name in _COLUMNS
+        }
+        self._cache[group] = rows
+        while len(self._cache) > 1 and self._held_bytes() > self._cache_bytes:
+            self._cache.popitem(last=False)
+        return rows
+
+    def _held_bytes(self) -> int:
+        return sum(array.nbytes for rows in self._cache.values() for array in rows.values())
+
+
+def _footer(path: Path) -> tuple[pq.FileMetaData, int]:
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+            types = {schema.field(name).type for name in _COLUMNS}
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _unreadable(path, error) from error
+    lengths = {t.list_size if pa.types.is_fixed_size_list(t) else None for t in types}
+    length = lengths.pop()
+    if lengths or length is None:
+        raise _unreadable(path, ValueError("columns are not lists of one fixed length"))
+    return metadata, int(length)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"cannot read token sequences: {str(error).splitlines()[0]}",
+        where=str(path),
+        remedy="the shard is truncated, corrupt or of another kind: delete it and run again",
+    )
+
+
+def rank_batches(
+    dataset: SequenceDataset,
+    order: SequenceOrder,
+    *,
+    rank: int,
+    world_size: int,
+    micro_batch: int,
+    start_step: int = 1,
+) -> Iterator[list[MicroBatch]]:
+    """Yields the micro batches of one worker, one list per optimizer step.
+
+    Each worker takes an equal slice of the global batch. A step's slice is read at once, so a row
+    group is decoded at most once per step however the order scatters over it.
+
+    Args:
+        dataset: the sequences.
+        order: which of them make which step.
+        rank: of this worker.
+        world_size: workers.
+        micro_batch: sequences per forward pass; divides the worker's slice.
+        start_step: first step to yield, 1 for all.
+    """
+    share = order.global_batch // world_size
+    for step in range(start_step, order.steps + 1):
+        mine = order.step(step)[rank * share : (rank + 1) * share]
+        yield dataset.read(mine).split(micro_batch)
