@@ -1,0 +1,1 @@
+"""Merging of fine-tuned models through mergekit."""
