@@ -1,0 +1,1 @@
+"""Multiple-choice accuracy, held-out perplexity and the HTML report."""
