@@ -1,0 +1,1 @@
+"""Entry points: the `astromill` command line and one submit-able job per stage group."""

@@ -1,0 +1,223 @@
+"""The command line: ``astromill``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from core.errors import AstromillError
+from core.recipe import Recipe, load_recipe
+from ray_jobs.execute import execute, explain
+from ray_jobs.inspect_path import inspect_path
+from ray_jobs.pipeline import build_pipeline
+
+_DEMO = "recipes/demo.yaml"
+
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe value; may be repeated."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Shards in work at once; the output does not depend on it."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to use (auto, host:port); default: a local one, on loopback."),
+]
+
+
+def _example(*lines: str) -> str:
+    # \b keeps click from joining the lines.
+    return "Example:\n\n" + "\n\n".join(f"    {line}" for line in lines)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="From a folder of papers to a scored domain-expert language model.\n\n"
+    "Start with: astromill run " + _DEMO + "\n\nAdd --debug to any command for a full trace.",
+)
+
+
+@app.command(epilog=_example(f"astromill run {_DEMO} --until corpus.tokens"))
+def run(
+    recipe: RecipeFile,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Run this stage and what it depends on.")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Run this stage alone; its inputs must exist."),
+    ] = None,
+    set_: Overrides = None,
+    workers: Workers = None,
+    address: Address = None,
+) -> None:
+    """Run a recipe. Finished stages are skipped; a stopped run goes on where it was."""
+    loaded = load_recipe(recipe, set_ or [])
+    execute(loaded, lambda p: p.select(until, only), address=address, workers=workers)
+
+
+@app.command(
+    epilog=_example(f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05")
+)
+def status(recipe: RecipeFile, set_: Overrides = None) -> None:
+    """Show which stages are up to date, which would run again, and why."""
+    pipeline = build_pipeline(load_recipe(recipe, set_ or []))
+    table = Table("stage", "state", "in", "out", "rejected", "why", title=str(pipeline.ctx.run_dir))
+    for number in (2, 3, 4):
+        table.columns[number].justify = "right"
+    stale = 0
+    for name, state in pipeline.states().items():
+        manifest = state.manifest
+        stale += not state.fresh
+        shown = (
+            "[green]up to date" if state.fresh else "[yellow]stale" if manifest else "[dim]not run"
+        )
+        counts = (manifest.rows_in, manifest.rows_out, manifest.rows_rejected) if manifest else ()
+        cells = [f"{count:,}" for count in counts] or ["", "", ""]
+        why = "; ".join(state.reasons) if manifest else ""
+        table.add_row(name, shown, *cells, escape(why))
+    console = Console()
+    console.print(table)
+    console.print(f"{stale} of {len(pipeline.stages)} stages would run", highlight=False)
+
+
+@app.command(epilog=_example("astromill inspect runs/demo/corpus/filter --rows 2"))
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Stage folder or Parquet file.")],
+    rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
+) -> None:
+    """Show what a dataset holds: account, schema, rejects by reason, first rows."""
+    inspect_path(path, rows, Console())
+
+
+recipe_app = typer.Typer(no_args_is_help=True, help="Check, show and describe recipes.")
+app.add_typer(recipe_app, name="recipe")
+
+
+@recipe_app.command(epilog=_example(f"astromill recipe check {_DEMO}"))
+def check(recipe: RecipeFile, set_: Overrides = None) -> None:
+    """Check a recipe and the files it names; say what it would run."""
+    pipeline = build_pipeline(load_recipe(recipe, set_ or []))
+    for stage in pipeline.stages.values():
+        stage.source_files(pipeline.ctx)
+    names = ", ".join(pipeline.stages)
+    Console().print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}", highlight=False)
+
+
+@recipe_app.command(epilog=_example("astromill recipe schema > astromill.schema.json"))
+def schema() -> None:
+    """Print the recipe's JSON Schema, for editors."""
+    sys.stdout.write(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
+
+
+@recipe_app.command(epilog=_example(f"astromill recipe show {_DEMO} --set seed=7"))
+def show(recipe: RecipeFile, set_: Overrides = None) -> None:
+    """Print a recipe with every default and override filled in."""
+    data = load_recipe(recipe, set_ or []).recipe.model_dump(mode="json")
+    sys.stdout.write(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+_STAGES = {
+    "corpus": {
+        "ingest": "Read the sources into documents.",
+        "ocr": "Read the text of PDFs.",
+        "normalize": "Repair Unicode with ftfy.",
+        "scorer_tokens": "Pack the text that a small perplexity scorer is trained on.",
+        "perplexity_score": "Score every paragraph's perplexity.",
+        "threshold": "Choose the perplexity threshold.",
+        "filter": "Cut the paragraphs above the threshold.",
+        "tokens": "Tokenize and pack documents for pretraining.",
+    },
+    "synth": {
+        "qa": "Write question-answer pairs from the documents.",
+        "conversations": "Turn pairs into conversations.",
+        "sft_tokens": "Render and pack the conversations for fine-tuning.",
+        "instruct": "Read general instruction conversations.",
+        "instruct_tokens": "Render and pack the instruction conversations.",
+    },
+    "train": {
+        "base": "Take or make the base model and tokenizer.",
+        "scorer": "Train the small perplexity scorer.",
+        "cpt": "Continue pretraining on the corpus.",
+        "sft": "Fine-tune on question-answer conversations.",
+        "instruct": "Fine-tune on general instructions.",
+    },
+    "merge": {"merged": "Merge models through mergekit."},
+    "eval": {
+        "mcq": "Answer the multiple-choice benchmarks.",
+        "heldout": "Score held-out text.",
+        "scores": "Gather scores with intervals.",
+        "report": "Write the HTML report.",
+    },
+}
+"""Every stage there is, for ``--help``; a recipe makes some or all of them."""
+
+
+def _stage_command(name: str, text: str) -> Callable[..., None]:
+    def command(
+        recipe: RecipeFile,
+        set_: Overrides = None,
+        workers: Workers = None,
+        address: Address = None,
+    ) -> None:
+        loaded = load_recipe(recipe, set_ or [])
+        execute(loaded, lambda p: p.select(only=name), address=address, workers=workers)
+
+    command.__doc__ = f"{text} Runs stage `{name}` alone; the stages it reads must be up to date."
+    return command
+
+
+def _add_stages() -> None:
+    for group, steps in _STAGES.items():
+        group_app = typer.Typer(no_args_is_help=True, help=f"The {group} stages, one by one.")
+        for step, text in steps.items():
+            command = step.replace("_", "-")
+            example = _example(f"astromill {group} {command} {_DEMO}")
+            group_app.command(command, epilog=example)(_stage_command(f"{group}.{step}", text))
+        app.add_typer(group_app, name=group)
+
+
+_add_stages()
+
+
+def main() -> None:
+    """Runs the command line; exit codes: 0 done, 1 failed, 2 wrong use."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("ASTROMILL_DEBUG"))
+    sys.argv[1:] = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app()
+    except AstromillError as error:
+        if debug:
+            raise
+        explain(error, Console(stderr=True))
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        missing = AstromillError(
+            f"the package '{error.name}' is not installed",
+            where="this Python environment",
+            remedy="pip install -c constraints.txt -e '.[train,eval]' (or run: make install)",
+        )
+        explain(missing, Console(stderr=True))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

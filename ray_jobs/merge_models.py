@@ -1,0 +1,13 @@
+"""Merge the trained models.
+
+``ray job submit --working-dir . -- python -m ray_jobs.merge_models recipes/demo.yaml``
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ray_jobs.execute import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main("Merge the trained models.", "merge"))

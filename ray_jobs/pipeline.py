@@ -1,0 +1,130 @@
+"""A recipe as stages in running order: the one place that knows how stages are wired."""
+
+from __future__ import annotations
+
+from core.errors import RecipeError
+from core.graph import AnyStage, Pipeline
+from core.recipe import LoadedRecipe, Recipe
+from core.recipe.engine import Engine
+from core.recipe.eval import Eval
+from core.recipe.merge import Merge
+from core.recipe.synth import Synth
+from core.recipe.train import Train
+from core.stage import StageContext
+from corpus.ingest import IngestStage
+from corpus.normalize import NormalizeStage
+from corpus.ocr import OcrStage
+from corpus.perplexity import FilterStage, PerplexityScoreStage, ThresholdStage
+from corpus.tokens import TokensStage
+from eval.heldout import HeldoutStage
+from eval.mcq import McqStage
+from eval.report import ReportStage
+from eval.scores import ScoresStage
+from merge.stage import MergeStage
+from synth.chat_tokens import ChatTokensStage
+from synth.conversations import InstructStage, QaConversationsStage
+from synth.qa import QaStage
+from train.base import BaseModelStage
+from train.stage import TrainStage
+
+_BASE = "train.base"
+
+
+def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
+    """Returns the stages that a recipe asks for.
+
+    ::
+
+        ingest -> ocr -> normalize -> [scorer] -> score -> threshold -> filter -> tokens -> cpt
+                             |                                             |               |
+                             +-> base (tokenizer)                          +-> qa -> chat -> sft
+                                                          instruct -> chat -> instruct       |
+                              report <- scores <- mcq, heldout <- base, cpt, sft, merged <- merge
+
+    Raises:
+        RecipeError: a section needs another one that is absent.
+        UsageError: a model reference names a stage that the recipe does not make.
+    """
+    recipe = loaded.recipe
+    stages = _corpus(recipe)
+    if recipe.train and recipe.synth:
+        stages += _synth(recipe.synth, recipe.train)
+    elif recipe.synth:
+        raise _needs("synth", "train")
+    if recipe.merge:
+        stages.append(MergeStage(recipe.merge))
+    if recipe.eval:
+        stages += _eval(recipe.eval, recipe.merge, recipe.name, stages)
+    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=recipe.seed)
+    return Pipeline(stages, ctx)
+
+
+def _needs(section: str, other: str) -> RecipeError:
+    return RecipeError(
+        f"the section '{section}' needs the section '{other}'",
+        where=f"key {section}",
+        remedy=f"add '{other}:' to the recipe; recipes/demo.yaml has both",
+    )
+
+
+def _corpus(recipe: Recipe) -> list[AnyStage]:
+    corpus, train = recipe.corpus, recipe.train
+    stages: list[AnyStage] = [
+        IngestStage(corpus),
+        OcrStage(corpus.ocr, "corpus.ingest"),
+        NormalizeStage(corpus.normalize, "corpus.ocr"),
+    ]
+    if train is not None:
+        stages.append(BaseModelStage(train.base, "corpus.normalize"))
+    engine = corpus.perplexity.engine
+    if engine is None:
+        if train is None:
+            raise RecipeError(
+                "there is no model to score perplexity with",
+                where="key corpus.perplexity.engine",
+                remedy="name one there, or add a 'train:' section so that a small one is trained",
+            )
+        length = corpus.tokens.sequence_length
+        stages += [
+            TokensStage("corpus.scorer_tokens", "corpus.normalize", _BASE, length),
+            TrainStage("train.scorer", train.scorer, "corpus.scorer_tokens", train.scorer.init),
+        ]
+        engine = Engine(kind="transformers", model="train.scorer")
+    stages += [
+        PerplexityScoreStage(corpus.perplexity, engine, "corpus.normalize"),
+        ThresholdStage(corpus.perplexity, "corpus.perplexity_score"),
+        FilterStage("corpus.normalize", "corpus.perplexity_score", "corpus.threshold"),
+    ]
+    if train is not None:
+        stages += [
+            TokensStage("corpus.tokens", "corpus.filter", _BASE, corpus.tokens.sequence_length),
+            TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init),
+        ]
+    return stages
+
+
+def _synth(synth: Synth, train: Train) -> list[AnyStage]:
+    stages: list[AnyStage] = [
+        QaStage(synth.qa, "corpus.filter"),
+        QaConversationsStage("synth.qa", synth.chat.system_prompt),
+        ChatTokensStage("synth.sft_tokens", "synth.conversations", _BASE, synth.chat),
+        TrainStage("train.sft", train.sft, "synth.sft_tokens", train.sft.init),
+    ]
+    if synth.instruct:
+        stages += [
+            InstructStage(synth.instruct),
+            ChatTokensStage("synth.instruct_tokens", "synth.instruct", _BASE, synth.chat),
+            TrainStage(
+                "train.instruct", train.instruct, "synth.instruct_tokens", train.instruct.init
+            ),
+        ]
+    return stages
+
+
+def _eval(section: Eval, merge: Merge | None, title: str, before: list[AnyStage]) -> list[AnyStage]:
+    stages: list[AnyStage] = [McqStage(section.mcq, section.models)]
+    if section.heldout:
+        stages.append(HeldoutStage(section.heldout, section.models))
+    stages.append(ScoresStage(section.models, section.mcq.benchmarks, section.heldout))
+    stages.append(ReportStage(title, [s.name for s in [*before, *stages]]))
+    return stages
