@@ -1,0 +1,64 @@
+"""The local Ray session: nothing listens beyond loopback; a wrong address is a clear error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from core.errors import StageError
+from core.session import capacity, cluster_cpus
+from core.session import ray_session as open_session
+from core.stage import Resources
+
+
+def test_nothing_listens_beyond_loopback(ray_session: None) -> None:
+    import ray
+
+    @ray.remote
+    def work() -> int:
+        return 1
+
+    assert ray.get([work.remote() for _ in range(4)]) == [1] * 4
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_open_session_is_used_as_it_is(ray_session: None) -> None:
+    with open_session(num_cpus=1):
+        assert cluster_cpus() == 2
+    assert cluster_cpus() == 2
+
+
+def test_capacity(ray_session: None) -> None:
+    assert capacity(Resources(cpus=1), "a stage") == 2
+    assert capacity(Resources(cpus=2), "a stage") == 1
+    with pytest.raises(StageError, match="one needs 3 CPU"):
+        capacity(Resources(cpus=3), "a stage")
+    with pytest.raises(StageError, match="1 GPU"):
+        capacity(Resources(cpus=1, gpus=1), "a stage")
+
+
+def test_wrong_address_fails_at_once() -> None:
+    """In a process of its own: this one may hold a session already."""
+    code = (
+        "from core.session import ray_session\n"
+        "from core.errors import StageError\n"
+        "try:\n"
+        "    with ray_session('127.0.0.1:1'): pass\n"
+        "except StageError as error: print(error.what, '|', error.where)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "no Ray cluster answers" in done.stdout
+    assert "127.0.0.1:1" in done.stdout
