@@ -110,9 +110,7 @@ def main() -> None:
             ours = statistics.median(o for _, o in rounds)
             ratio = statistics.median(o / b for b, o in rounds)
             extra = statistics.median((o - b) / shards * 1000 for b, o in rounds)
-            table.add_row(
-                str(shards), f"{bare:.2f}", f"{ours:.2f}", f"{ratio:.2f}", f"{extra:.1f}"
-            )
+            table.add_row(str(shards), f"{bare:.2f}", f"{ours:.2f}", f"{ratio:.2f}", f"{extra:.1f}")
     Console().print(table)
 
 

@@ -44,9 +44,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
+    """Writes a UTF-8 text file atomically; half of a surrogate pair is written escaped."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A file name that is not UTF-8 holds such halves; in JSON the escape reads back as one.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,32 +21,36 @@ _TEMPLATE = """\
 {{ "{:,}".format(m.rows_rejected) }} | \
 {{ "yes" if m.rows_in == m.rows_out + m.rows_rejected else "NO" }} |
 {% if m.reconcile %}
+
 {{ m.reconcile }}
 {% endif %}
-{%- if m.rejects %}
+{% if m.rejects %}
+
 ## Rejected, by reason
 
 Rows in `rejects/`, each with its text. Counts are reject rows.
 
 | reason | rows |
 |---|---:|
-{% for reason, rows in m.rejects.items() -%}
+{% for reason, rows in m.rejects.items() %}
 | {{ reason }} | {{ "{:,}".format(rows) }} |
 {% endfor %}
-{%- endif %}
-{%- if metrics %}
+{% endif %}
+{% if metrics %}
+
 ## Measured
 
 | name | value |
 |---|---:|
-{% for name, value in metrics.items() -%}
+{% for name, value in metrics.items() %}
 | {{ name }} | {{ value }} |
 {% endfor %}
-{%- endif %}
+{% endif %}
+
 ## How it was made
 
-Fingerprint `{{ m.fingerprint[:16] }}`, code version {{ m.code_version }}, seed {{ m.seed }}.
-{%- if m.inputs %} Reads {{ m.inputs | join(", ") }}.{% endif %}
+Fingerprint `{{ m.fingerprint[:16] }}`, code version {{ m.code_version }}, seed {{ m.seed }}.\
+{{ " Reads " ~ (m.inputs | join(", ")) ~ "." if m.inputs else "" }}
 
 ```json
 {{ config }}

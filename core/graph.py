@@ -136,8 +136,17 @@ class Pipeline:
                 for name in inputs
                 if manifest.inputs.get(name) != inputs[name]
             ]
+            # A difference too small for the sentences above, such as an input no longer read.
+            reasons = reasons or ["recipe changed"]
         elif not manifest.intact(ctx.folder(stage.name)):
             reasons.append("output files are missing or damaged")
+        else:
+            # A model trained again need not be the same bytes: what was made from it is stale.
+            reasons += [
+                f"input {name} has new content"
+                for name in inputs
+                if (read := known[name].manifest) and read.digest != manifest.input_digests[name]
+            ]
         return StageState(stage.name, fingerprint, manifest, reasons)
 
     def sources_digest(self, stage: Stage) -> str:

@@ -41,7 +41,7 @@ def run_log(run: str, run_dir: Path, console: Console) -> Iterator[None]:
     """Logs to the run's file and shows warnings for the length of the block."""
     folder = run_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(folder / "run.jsonl", encoding="utf-8")
+    to_file = logging.FileHandler(folder / "run.jsonl", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_JsonLines(run))
     to_terminal = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
     root = logging.getLogger()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Manifest:
         config: its part of the recipe.
         seed: the recipe's seed.
         inputs: fingerprints of the stages it read.
+        input_digests: content hashes of their outputs, as they were read.
         sources_digest: hash over the files outside the run that it read.
         fingerprint: hash of all of the above: what ``status`` compares.
         key: the same with the inputs' content instead of their fingerprints: an input that was
@@ -56,6 +58,7 @@ class Manifest:
     config: dict[str, Any]
     seed: int
     inputs: dict[str, str]
+    input_digests: dict[str, str]
     sources_digest: str
     fingerprint: str
     key: str
@@ -74,7 +77,7 @@ class Manifest:
         """The data shards, in order."""
         return [f for f in self.files if f.name.startswith("part-")]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of the content: names, hashes and nothing else."""
         return sha256_value([[f.name, f.sha256] for f in self.files])
@@ -97,7 +100,7 @@ class Manifest:
             data = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
             files = [FileEntry(**f) for f in data.pop("files")]
             return cls(files=files, **data)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     @classmethod

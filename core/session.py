@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import ray_constants
 
 from core.errors import StageError
 from core.stage import Resources
 
 LOOPBACK = "127.0.0.1"
+_REACH_SECONDS = 10.0
+
+# Ray's switch for "one machine only": without it a node asked to live on loopback takes the
+# machine's outer address all the same, and several of its servers listen on every interface.
+# Made for Windows and macOS, hence the name; children read the variable, this process the constant.
+_CLUSTER_VARIABLE = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
 
 # Read by every process Ray starts from here on.
 _QUIET = {
@@ -42,11 +50,13 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     joined = address or os.environ.get("RAY_ADDRESS")
+    if joined:
+        _require_reachable(joined)
     try:
         if joined:
             ray.init(address=joined, logging_level=logging.ERROR, log_to_driver=False)
         else:
-            # Everything binds to the node's address: loopback keeps it off the network.
+            _loopback_only(True)
             ray.init(
                 num_cpus=num_cpus or os.cpu_count(),
                 include_dashboard=False,
@@ -65,6 +75,32 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         yield
     finally:
         ray.shutdown()
+        if not joined:
+            _loopback_only(False)
+
+
+def _require_reachable(address: str) -> None:
+    """Fails at once where nobody answers: Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
+    except OSError as error:
+        raise StageError(
+            f"no Ray cluster answers: {error}",
+            where=f"cluster {address}",
+            remedy="check the address (`ray status`), or leave it out to run on this machine",
+        ) from error
+
+
+def _loopback_only(on: bool) -> None:
+    """Keeps every server that Ray starts off the network."""
+    ray_constants.ENABLE_RAY_CLUSTER = not on
+    if on:
+        os.environ[_CLUSTER_VARIABLE] = "0"
+    else:
+        os.environ.pop(_CLUSTER_VARIABLE, None)
 
 
 def cluster_resources() -> dict[str, float]:

@@ -42,15 +42,21 @@ def find_files(
         elif path.is_file():
             hits = [path]
         else:
-            hits = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
+            # The root is no pattern, even where its name holds brackets.
+            names = glob.glob(pattern, root_dir=root, recursive=True)
+            hits = [root / name for name in names if (root / name).is_file()]
         if not hits:
             raise InputError(
-                f"no file found for '{pattern}'",
+                f"no file found for '{pattern}'{_looked_for(path, endings)}",
                 where=where,
                 remedy=f"check the path; it starts from {root}",
             )
         found.update(hits)
     return sorted(found)
+
+
+def _looked_for(path: Path, endings: Sequence[str]) -> str:
+    return f" (a folder without any {', '.join(endings)})" if path.is_dir() else ""
 
 
 def _walk(folder: Path, endings: Sequence[str]) -> list[Path]:
@@ -76,9 +82,10 @@ class SourceIndex:
         self._root = root
         self._cache = cache
         try:
-            self._known: dict[str, list[int | str]] = json.loads(cache.read_text("utf-8"))
+            known = json.loads(cache.read_text("utf-8"))
         except (OSError, ValueError):
-            self._known = {}
+            known = None
+        self._known: dict[str, list[int | str]] = known if isinstance(known, dict) else {}
 
     def name(self, path: Path) -> str:
         """Returns the path relative to root, or absolute where it lies elsewhere."""
@@ -89,8 +96,25 @@ class SourceIndex:
         )
 
     def hashes(self, paths: Iterable[Path]) -> dict[str, str]:
-        """Returns name to SHA-256 for the files, hashing only what changed since last time."""
+        """Returns name to SHA-256 for the files, hashing only what changed since last time.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
         listed = list(paths)
+        try:
+            changed = self._refresh(listed)
+        except OSError as error:
+            raise InputError(
+                f"cannot read a source file: {error.strerror}",
+                where=str(error.filename),
+                remedy="restore the file or its permissions, or take it out of the recipe's paths",
+            ) from error
+        if changed:
+            write_json(self._cache, self._known)
+        return {self.name(path): str(self._known[str(path)][2]) for path in listed}
+
+    def _refresh(self, listed: list[Path]) -> bool:
         stale = []
         for path in listed:
             info = path.stat()
@@ -102,8 +126,7 @@ class SourceIndex:
                 digests = pool.map(sha256_file, [path for path, _ in stale])
                 for (path, info), digest in zip(stale, digests, strict=True):
                     self._known[str(path)] = [info.st_size, info.st_mtime_ns, digest]
-            write_json(self._cache, self._known)
-        return {self.name(path): str(self._known[str(path)][2]) for path in listed}
+        return bool(stale)
 
     def digest(self, paths: Iterable[Path]) -> str:
         """Returns one hash over the names and contents of the files."""

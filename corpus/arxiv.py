@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -22,8 +23,8 @@ from core.recipe.corpus import ArxivSource
 from core.rejects import Reason, Reject
 from corpus.documents import Document
 
-_NEW_ID = re.compile(r"(\d{4})\.\d{4,5}")
-_OLD_ID = re.compile(r"([a-z-]+)(?:\.[A-Z]{2})?/((\d{4})\d{3})")
+_NEW_ID = re.compile(r"(\d{4})\.\d{4,5}", re.ASCII)
+_OLD_ID = re.compile(r"([a-z-]+)(?:\.[A-Z]{2})?/((\d{4})\d{3})", re.ASCII)
 
 
 def line_blocks(path: Path, lines_per_block: int) -> Iterator[tuple[int, int]]:
@@ -33,7 +34,7 @@ def line_blocks(path: Path, lines_per_block: int) -> Iterator[tuple[int, int]]:
         InputError: the file is a JSON array instead of JSON lines.
     """
     with path.open("rb") as f:
-        if f.read(64).lstrip()[:1] == b"[":
+        if f.read(64).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
             raise InputError(
                 "this is one JSON array, not JSON lines",
                 where=str(path),
@@ -78,15 +79,11 @@ def read_paper(
     except UnicodeDecodeError as error:
         return None, Reject(place, Reason.INVALID_UTF8, str(error), repr(line[:500]))
     except (ValueError, RecursionError) as error:
-        return None, Reject(
-            place, Reason.MALFORMED_RECORD, str(error), line[:2000].decode("utf-8", "replace")
-        )
+        return None, Reject(place, Reason.MALFORMED_RECORD, str(error), _shown(line))
     identifier = record.get("id") if isinstance(record, dict) else None
     if not isinstance(identifier, str) or not _is_id(identifier):
-        text = json.dumps(record, ensure_ascii=False)[:2000]
-        return None, Reject(
-            place, Reason.MALFORMED_RECORD, f"not an arXiv id: {identifier!r}", text
-        )
+        detail = f"not an arXiv id: {identifier!r}"
+        return None, Reject(place, Reason.MALFORMED_RECORD, detail, _shown(line))
     doc_id = f"arxiv:{identifier}"
     title = " ".join(str(record.get("title") or "").split())
     fault = _filter(record, source)
@@ -103,14 +100,23 @@ def read_paper(
         created=created(record),
         url=f"https://arxiv.org/abs/{identifier}",
         meta={
-            "authors": record.get("authors"),
-            "categories": record.get("categories"),
-            "doi": record.get("doi"),
-            "journal_ref": record.get("journal-ref"),
+            "authors": _text(record, "authors"),
+            "categories": _text(record, "categories"),
+            "doi": _text(record, "doi"),
+            "journal_ref": _text(record, "journal-ref"),
             "file": os.path.relpath(pdf, root),
         },
     )
     return document, None
+
+
+def _shown(line: bytes) -> str:
+    return line[:2000].decode("utf-8", "replace")
+
+
+def _text(record: dict[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    return value if isinstance(value, str) else None
 
 
 def _is_id(identifier: str) -> bool:
@@ -143,7 +149,7 @@ def created(record: dict[str, Any]) -> date | None:
     """Returns the day of the first version (never ``update_date``), or None."""
     try:
         return parsedate_to_datetime(record["versions"][0]["created"]).date()
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -34,10 +34,16 @@ def documents_table(documents: Sequence[Document]) -> pa.Table:
     for document in documents:
         row = {
             **vars(document),
-            "meta": json.dumps(document.meta, sort_keys=True, ensure_ascii=False),
+            "meta": _meta(document.meta),
         }
         rows.append({k: _encodable(v) if isinstance(v, str) else v for k, v in row.items()})
     return pa.Table.from_pylist(rows, schema=DOCUMENT)
+
+
+def _meta(meta: dict[str, Any]) -> str:
+    # A file name that is not UTF-8 holds lone surrogates: escaped as in JSON, it stays the name.
+    text = json.dumps(meta, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _encodable(text: str) -> str:
@@ -46,9 +52,14 @@ def _encodable(text: str) -> str:
 
 
 def with_text(
-    table: pa.Table, texts: Sequence[str], pages: Sequence[list[dict[str, Any]] | None]
+    table: pa.Table,
+    keep: Sequence[int],
+    texts: Sequence[str],
+    pages: Sequence[list[dict[str, Any]] | None],
 ) -> pa.Table:
-    """Returns the table with its ``text`` and ``pages`` columns replaced."""
+    """Returns the rows ``keep`` of a table with their ``text`` and ``pages`` replaced."""
+    # The type is named because an empty list has none.
+    table = table.take(pa.array(keep, pa.int64()))
     for name, values in (("text", list(texts)), ("pages", list(pages))):
         position = DOCUMENT.get_field_index(name)
         column = pa.array(values, DOCUMENT.field(name).type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ def read_file(
     document = Document(
         doc_id=doc_id,
         source=source.name,
-        title=str(front.get("title") or path.stem),
+        title=_value(front, "title") or path.stem,
         text=body,
-        license=str(front["license"]) if front.get("license") else source.license,
-        created=day if isinstance(day, date) else None,
-        url=str(front["url"]) if front.get("url") else None,
+        license=_value(front, "license") or source.license,
+        created=day.date() if isinstance(day, datetime) else day if isinstance(day, date) else None,
+        url=_value(front, "url"),
         meta=meta,
     )
     return document, None
@@ -66,9 +66,16 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     """Returns (front matter, rest). A head that is not a YAML mapping stays in the text."""
     if not text.startswith(_FENCE):
         return {}, text
-    head, fence, body = text[len(_FENCE) :].partition(f"\n{_FENCE}")
+    # The closing fence may end the file.
+    head, fence, body = f"{text[len(_FENCE) :]}\n".partition(f"\n{_FENCE}")
     try:
         front = yaml.safe_load(head) if fence else None
-    except yaml.YAMLError:
+    except Exception:  # PyYAML lets many kinds through: a 13th month is a ValueError
         front = None
-    return (front, body.lstrip("\n")) if isinstance(front, dict) else ({}, text)
+    return (front, body[:-1].lstrip("\n")) if isinstance(front, dict) else ({}, text)
+
+
+def _value(front: dict[str, Any], key: str) -> str | None:
+    """Returns a plain value as text: a nested one is no title or licence."""
+    value = front.get(key)
+    return str(value) if isinstance(value, str | int | float) and value else None

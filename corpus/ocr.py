@@ -43,7 +43,7 @@ def read_documents(table: pa.Table, root: Path, ocr: Ocr) -> tuple[pa.Table, lis
         keep.append(number)
         texts.append(text.encode("utf-8", "replace").decode("utf-8"))
         pages.append(spans)
-    return with_text(table.take(keep), texts, pages), rejects, page_count
+    return with_text(table, keep, texts, pages), rejects, page_count
 
 
 class OcrStage(ShardStage):

@@ -41,8 +41,8 @@ from corpus.documents import cut, with_text
 THRESHOLD_NAME = "threshold.json"
 
 _BINS = 65_536
-_LOG_MAX = 710.0
-"""exp of more overflows a float64."""
+_LOG_MAX = 709.0
+"""exp of 710 overflows a float64."""
 
 
 def score_paragraphs(table: pa.Table, engine: Engine, min_tokens: int) -> pa.Table:
@@ -62,7 +62,8 @@ def score_paragraphs(table: pa.Table, engine: Engine, min_tokens: int) -> pa.Tab
             texts.append(doc["text"][start:end])
     for row, score in zip(rows, engine.score([ScoreRequest(t) for t in texts]), strict=True):
         row["tokens"] = len(score.logprobs)
-        if len(score.logprobs) >= min_tokens:
+        # A broken model gives NaN, which no threshold can be compared with.
+        if len(score.logprobs) >= min_tokens and not math.isnan(score.total):
             mean = -score.total / len(score.logprobs)
             row["perplexity"] = math.exp(min(mean, _LOG_MAX))
     return pa.Table.from_pylist(rows, schema=PARAGRAPH_SCORE)
@@ -223,7 +224,7 @@ def cut_paragraphs(
         keep.append(number)
         texts.append(stripped)
         pages.append(spans)
-    return with_text(documents.take(keep), texts, pages), rejects, scores.num_rows, emptied
+    return with_text(documents, keep, texts, pages), rejects, scores.num_rows, emptied
 
 
 class FilterStage(ShardStage):

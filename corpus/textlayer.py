@@ -34,6 +34,8 @@ _PAGE_NUMBER = re.compile(r"[-–\s]*\d{1,4}[-–\s]*")
 _BULLET = re.compile(r"[•◦▪‣]\s*")
 # PDFium writes U+FFFE (older builds U+0002) where a word is hyphenated at a line's end.
 _SOFT_HYPHEN = re.compile(r"[\x02\ufffe]")
+# It joins the two lines there, so the place after the mark is a line's start like any other.
+_LINE_END = re.compile(r"(?<=\r\n)|(?<=[\x02\ufffe])")
 
 
 @dataclass(frozen=True)
@@ -102,21 +104,23 @@ def _lines(document: pdfium.PdfDocument, number: int) -> list[Line]:
     text_page = page.get_textpage()
     try:
         lines, position = [], 0
-        for raw in text_page.get_text_range().split("\r\n"):
+        for raw in _LINE_END.split(text_page.get_text_range(errors="replace")):
             text = raw.strip()
             if text:
                 start = position + len(raw) - len(raw.lstrip())
                 lines.append(_measure(text_page, text, start))
             # Positions count UTF-16 units, as PDFium does.
-            position += len(raw.encode("utf-16-le", "surrogatepass")) // 2 + 2
+            position += len(raw.encode("utf-16-le")) // 2
         return lines
     finally:
         text_page.close()
         page.close()
 
 
-def _measure(text_page: pdfium.PdfTextPage, text: str, index: int) -> Line:
+def _measure(text_page: pdfium.PdfTextPage, text: str, position: int) -> Line:
     x, y = ctypes.c_double(), ctypes.c_double()
+    # The text leaves out some of the page's characters, such as controls: the two counts differ.
+    index = pdfium_c.FPDFText_GetCharIndexFromTextIndex(text_page, position)
     if not pdfium_c.FPDFText_GetCharOrigin(text_page, index, x, y):
         return Line(text, 0.0, 0.0, 0.0)
     return Line(text, x.value, y.value, float(pdfium_c.FPDFText_GetFontSize(text_page, index)))
@@ -154,6 +158,8 @@ def _without_page_number(lines: list[Line]) -> list[Line]:
 
 def _starts_paragraph(paragraph: list[Line], line: Line, pitch: float) -> bool:
     last = paragraph[-1]
+    if _SOFT_HYPHEN.search(last.text[-1:]):
+        return False
     if _BULLET.match(line.text):
         return True
     if abs(line.size - last.size) > 0.1 * max(last.size, line.size, 1.0):
@@ -161,12 +167,21 @@ def _starts_paragraph(paragraph: list[Line], line: Line, pitch: float) -> bool:
     drop = last.baseline - line.baseline
     if drop < -pitch:
         # Upwards: the next column. The paragraph goes on when its last line is unfinished.
-        return last.text[-1:] in ".!?:" and not _SOFT_HYPHEN.search(last.text[-1:])
+        return last.text[-1:] in ".!?:"
     if drop > _GAP_RATIO * pitch:
         return True
     # A wrapped line starts at the left of the block; a first line is indented.
-    block_left = min(part.left for part in paragraph)
-    return line.left > block_left + _INDENT_EM * max(line.size, 1.0) and len(paragraph) > 1
+    block = _last_column(paragraph, pitch)
+    block_left = min(part.left for part in block)
+    return line.left > block_left + _INDENT_EM * max(line.size, 1.0) and len(block) > 1
+
+
+def _last_column(paragraph: list[Line], pitch: float) -> list[Line]:
+    """Returns the lines after the last upward step: a paragraph may run over two columns."""
+    for number in range(len(paragraph) - 1, 0, -1):
+        if paragraph[number - 1].baseline - paragraph[number].baseline < -pitch:
+            return paragraph[number:]
+    return paragraph
 
 
 def _render(paragraph: list[Line], body_size: float) -> str:
@@ -190,7 +205,7 @@ def _join(texts: list[str]) -> tuple[str, list[dict[str, Any]]]:
     pages: list[dict[str, Any]] = []
     position = 0
     for number, text in enumerate(texts, 1):
-        if text and parts:
+        if text and position:
             parts.append("\n\n")
             position += 2
         parts.append(text)

@@ -6,16 +6,18 @@ tokenizer; special-token text inside a document is encoded as plain text.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from core.packing import Packed, TokenRun, pack, row_group_rows
 from core.rejects import Reason, Reject
 from core.schema import token_sequence
 from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Unit
+from core.tokenizer import load_tokenizer, pad_token_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def pack_documents(
@@ -38,15 +40,7 @@ def pack_documents(
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         ids = [*begin, *ids, tokenizer.eos_token_id]
         runs.append(TokenRun(doc_id, ids, [1] * len(ids)))
-    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    return pack(runs, sequence_length, pad_id), rejects
-
-
-@lru_cache(maxsize=2)
-def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """Returns the tokenizer of a model folder; loaded once a process."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
-    return tokenizer
+    return pack(runs, sequence_length, pad_token_id(tokenizer)), rejects
 
 
 class TokensStage(ShardStage):

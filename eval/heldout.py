@@ -131,7 +131,7 @@ class HeldoutStage(ShardStage):
         """Returns the sets' paths (groups only matter to the scores) and the models."""
         return {
             "sets": [s.model_dump(mode="json", exclude={"group"}) for s in self._sets.values()],
-            "models": self._models,
+            "models": [list(pair) for pair in self._models.items()],
         }
 
     def _files(self, heldout: HeldoutSet, ctx: StageContext) -> list[Path]:

@@ -176,7 +176,7 @@ class McqStage(ShardStage):
         section = self._section.model_dump(
             mode="json", exclude={"benchmarks": {"__all__": {"group"}}}
         )
-        return {"mcq": section, "models": self._models}
+        return {"mcq": section, "models": [list(pair) for pair in self._models.items()]}
 
     def source_files(self, ctx: StageContext) -> list[Path]:
         """Returns the benchmark files and those of models that are folders."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from core.errors import AstromillError
+from core.errors import AstromillError, StageError
 from core.graph import AnyStage, Pipeline
 from core.log import run_log
 from core.progress import Reporter
@@ -53,13 +53,20 @@ def execute(
     recipe = loaded.recipe
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
-        ran = run_pipeline(
-            pipeline,
-            stages,
-            reporter,
-            address=address or recipe.cluster.address,
-            workers=workers or recipe.cluster.workers,
-        )
+        try:
+            ran = run_pipeline(
+                pipeline,
+                stages,
+                reporter,
+                address=address or recipe.cluster.address,
+                workers=workers or recipe.cluster.workers,
+            )
+        except KeyboardInterrupt:
+            raise StageError(
+                "stopped by Ctrl-C",
+                where=str(loaded.run_dir),
+                remedy="run the same command again: what is finished is kept",
+            ) from None
         log.info("done; stages that did work: %s", ", ".join(ran) or "none")
     reporter.line(
         f"[green]done[/green]: {len(ran)} stages ran, {len(stages) - len(ran)} up to date"

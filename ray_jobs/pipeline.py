@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.errors import RecipeError
 from core.graph import AnyStage, Pipeline
 from core.recipe import LoadedRecipe, Recipe
+from core.recipe.corpus import Corpus, Perplexity
 from core.recipe.engine import Engine
 from core.recipe.eval import Eval
 from core.recipe.merge import Merge
@@ -48,7 +49,7 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
     recipe = loaded.recipe
     stages = _corpus(recipe)
     if recipe.train and recipe.synth:
-        stages += _synth(recipe.synth, recipe.train)
+        stages += _synth(recipe.synth, recipe.train, _documents(recipe))
     elif recipe.synth:
         raise _needs("synth", "train")
     if recipe.merge:
@@ -76,36 +77,53 @@ def _corpus(recipe: Recipe) -> list[AnyStage]:
     ]
     if train is not None:
         stages.append(BaseModelStage(train.base, "corpus.normalize"))
-    engine = corpus.perplexity.engine
-    if engine is None:
-        if train is None:
-            raise RecipeError(
-                "there is no model to score perplexity with",
-                where="key corpus.perplexity.engine",
-                remedy="name one there, or add a 'train:' section so that a small one is trained",
-            )
+    if corpus.perplexity is not None:
+        stages += _perplexity(corpus, corpus.perplexity, train)
+    if train is not None:
+        length = corpus.tokens.sequence_length
+        stages += [
+            TokensStage("corpus.tokens", _documents(recipe), _BASE, length),
+            TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init),
+        ]
+    return stages
+
+
+def _documents(recipe: Recipe) -> str:
+    """The stage whose documents are trained on and asked about."""
+    return "corpus.filter" if recipe.corpus.perplexity else "corpus.normalize"
+
+
+def _perplexity(corpus: Corpus, section: Perplexity, train: Train | None) -> list[AnyStage]:
+    stages: list[AnyStage] = []
+    engine = section.engine
+    if engine is None and train is None:
+        raise RecipeError(
+            "there is no model to score perplexity with",
+            where="key corpus.perplexity.engine",
+            remedy="name one there, add a 'train:' section, or leave the step out: "
+            "corpus.perplexity=null",
+        )
+    if engine is None and train is not None and train.base.path:
+        engine = Engine(kind="transformers", model=_BASE)
+    elif engine is None and train is not None:
         length = corpus.tokens.sequence_length
         stages += [
             TokensStage("corpus.scorer_tokens", "corpus.normalize", _BASE, length),
             TrainStage("train.scorer", train.scorer, "corpus.scorer_tokens", train.scorer.init),
         ]
         engine = Engine(kind="transformers", model="train.scorer")
-    stages += [
-        PerplexityScoreStage(corpus.perplexity, engine, "corpus.normalize"),
-        ThresholdStage(corpus.perplexity, "corpus.perplexity_score"),
+    assert engine is not None
+    return [
+        *stages,
+        PerplexityScoreStage(section, engine, "corpus.normalize"),
+        ThresholdStage(section, "corpus.perplexity_score"),
         FilterStage("corpus.normalize", "corpus.perplexity_score", "corpus.threshold"),
     ]
-    if train is not None:
-        stages += [
-            TokensStage("corpus.tokens", "corpus.filter", _BASE, corpus.tokens.sequence_length),
-            TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init),
-        ]
-    return stages
 
 
-def _synth(synth: Synth, train: Train) -> list[AnyStage]:
+def _synth(synth: Synth, train: Train, documents: str) -> list[AnyStage]:
     stages: list[AnyStage] = [
-        QaStage(synth.qa, "corpus.filter"),
+        QaStage(synth.qa, documents),
         QaConversationsStage("synth.qa", synth.chat.system_prompt),
         ChatTokensStage("synth.sft_tokens", "synth.conversations", _BASE, synth.chat),
         TrainStage("train.sft", train.sft, "synth.sft_tokens", train.sft.init),

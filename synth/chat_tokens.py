@@ -5,10 +5,9 @@ A conversation stays whole in one sequence; one longer than a sequence is a reje
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from core.chat import BadTurnsError, render_tokens
 from core.packing import Packed, TokenRun, pack, row_group_rows
@@ -16,6 +15,10 @@ from core.recipe.synth import Chat
 from core.rejects import Reason, Reject
 from core.schema import token_sequence
 from core.stage import ShardResult, ShardStage, StageContext, Unit
+from core.tokenizer import load_tokenizer, pad_token_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def pack_conversations(
@@ -37,8 +40,7 @@ def pack_conversations(
             rejects.append(Reject(row["conv_id"], Reason.TOO_LONG, detail, shown))
             continue
         runs.append(TokenRun(row["conv_id"], ids, mask))
-    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    return pack(runs, chat.sequence_length, pad_id, split=False), rejects
+    return pack(runs, chat.sequence_length, pad_token_id(tokenizer), split=False), rejects
 
 
 class ChatTokensStage(ShardStage):
@@ -75,7 +77,7 @@ class ChatTokensStage(ShardStage):
     def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
         """Packs one shard."""
         (table,) = self.read(unit, ctx)
-        tokenizer = AutoTokenizer.from_pretrained(ctx.model_path(self._tokenizer))
+        tokenizer = load_tokenizer(ctx.model_path(self._tokenizer))
         packed, rejects = pack_conversations(table, tokenizer, self._chat)
         rows = table.num_rows
         return ShardResult(

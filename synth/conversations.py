@@ -66,7 +66,10 @@ def _read_line(raw: bytes, place: str, name: str) -> tuple[dict[str, Any] | None
     try:
         record = json.loads(raw)
         messages = [{"role": m["role"], "content": m["content"]} for m in record["messages"]]
-    except UnicodeDecodeError as error:
+        conv_id = str(record.get("conv_id") or place)
+        # JSON may escape half of a surrogate pair, which no UTF-8 text can hold.
+        json.dumps([conv_id, messages], ensure_ascii=False).encode("utf-8")
+    except UnicodeError as error:
         return None, Reject(place, Reason.INVALID_UTF8, str(error), _shown(raw))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}"
@@ -76,7 +79,7 @@ def _read_line(raw: bytes, place: str, name: str) -> tuple[dict[str, Any] | None
     except BadTurnsError as error:
         return None, Reject(place, Reason.BAD_TURNS, str(error), _shown(raw))
     row = {
-        "conv_id": str(record.get("conv_id") or place),
+        "conv_id": conv_id,
         "dataset": name,
         "messages": messages,
         "reasoning": False,

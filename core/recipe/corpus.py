@@ -13,10 +13,14 @@ from core.recipe.engine import Engine
 ASTRO_CATEGORIES = ["astro-ph", "gr-qc"]
 """Primary or cross-listed categories of the AstroSage corpus (AstroMLab 3, section II.1)."""
 
-ARAA_DOI = r"10\.1146/annurev[-.](astro|aa)"
+ARAA_DOI = r"(?i)10\.1146/annurev[-.](astro|aa)"
 """DOIs of Annual Review of Astronomy and Astrophysics papers, the benchmark's source."""
 
-ARAA_JOURNAL_REF = r"(?i)\bARA\s*&\s*A\b|\bARAA\b|ann(u(al)?)?[\s.]*rev(iews?)?[\s.]*(of\s+)?astron"
+ARAA_JOURNAL_REF = (
+    r"(?i)(?<![a-z])ARA\s*(&amp;|\\?&|\+|and\s)?\s*A(?![a-z])"
+    r"|(?<![a-z])ann(u(al)?)?[\s.,]*rev(iews?)?[\s.,]*((of|in)\s+)?(the\s+)?"
+    r"(astr|a[\s.]*&\s*a(?![a-z])|a[\s.]*ap)"
+)
 """Spellings of the same journal in ``journal-ref``."""
 
 
@@ -78,8 +82,8 @@ class Perplexity(Section):
     """Cut the paragraphs a language model finds least likely (AstroMLab 3, section II.3)."""
 
     engine: Engine | None = None
-    """The scoring model. Absent: a small one is trained on the normalized text itself
-    (``train.scorer``), so that a first run needs no download."""
+    """The scoring model. Absent: the model of ``train.base.path``; where the base is a tiny random
+    one, a small scorer trained on the normalized text (``train.scorer``): no download needed."""
     drop_quantile: float = Field(0.02, ge=0.0, lt=1.0)
     """Share of paragraphs cut, the worst first: 2% in AstroMLab 3."""
     max_perplexity: float | None = Field(None, gt=1.0)
@@ -105,5 +109,6 @@ class Corpus(Section):
     """Work unit of every corpus step: size it for 5-10 minutes of work."""
     ocr: Ocr = Ocr()
     normalize: Normalize = Normalize()
-    perplexity: Perplexity = Perplexity()
+    perplexity: Perplexity | None = Perplexity()
+    """``null`` leaves the step out."""
     tokens: Tokens = Tokens()

@@ -77,21 +77,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
 def _parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """Returns the data and, per key path, the line it stands on (1-based)."""
     lines: dict[Key, int] = {}
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         _index(node, (), lines, file)
         data = loader.construct_document(node) if node else None
-    except yaml.YAMLError as error:
+    except RecipeError:
+        raise
+    # PyYAML lets many kinds through: a 13th month is a ValueError, an unknown !!bool a KeyError.
+    except Exception as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or f"{error} ".splitlines()[0].strip()
         raise RecipeError(
             f"this is not valid YAML: {problem}",
             where=f"{file}:{mark.line + 1}" if mark else str(file),
             remedy="check indentation, colons and quotes around that line",
         ) from error
-    finally:
-        loader.dispose()
     if not isinstance(data, dict):
         raise RecipeError(
             "a recipe is a mapping of keys to values",
@@ -131,14 +132,14 @@ def _apply(override: str, data: dict[str, Any]) -> None:
         )
     try:
         value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except Exception as error:
         raise RecipeError(
             "the value is not valid YAML", where=where, remedy="quote it: key='\"text\"'"
         ) from error
     *parents, last = name.strip().split(".")
     target: Any = data
-    for part in parents:
-        target = _descend(target, part, where)
+    for above, part in zip(["", *parents], parents, strict=False):
+        target = _descend(target, part, above, where)
     if isinstance(target, list):
         target[_position(target, last, where)] = value
     elif isinstance(target, dict):
@@ -147,18 +148,18 @@ def _apply(override: str, data: dict[str, Any]) -> None:
         raise _no_place(parents[-1], where)
 
 
-def _descend(target: Any, part: str, where: str) -> Any:
+def _descend(target: Any, part: str, above: str, where: str) -> Any:
     if isinstance(target, list):
         return target[_position(target, part, where)]
     if isinstance(target, dict):
         if target.get(part) is None:
             target[part] = {}
         return target[part]
-    raise _no_place(part, where)
+    raise _no_place(above, where)
 
 
 def _position(items: list[Any], part: str, where: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
+    if not part.isdecimal() or int(part) >= len(items):
         raise RecipeError(
             f"'{part}' is not a position in a list of {len(items)}",
             where=where,

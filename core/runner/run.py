@@ -121,6 +121,7 @@ def _run_stage(
         "config": stage.config(),
         "seed": ctx.seed,
         "inputs": {name: manifest.fingerprint for name, manifest in inputs.items()},
+        "input_digests": content,
         "sources_digest": sources_digest,
         "fingerprint": state.fingerprint,
         "key": sha256_value([stage.config_digest(ctx), sources_digest, content]),

@@ -80,6 +80,7 @@ def write_stage(
         config={},
         seed=ctx.seed,
         inputs={},
+        input_digests={},
         sources_digest="",
         fingerprint=sha256_text(name),
         key=sha256_text(name + "key"),

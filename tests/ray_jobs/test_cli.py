@@ -97,9 +97,7 @@ def test_recipe_schema_and_show(cli: Cli) -> None:
     assert shown["corpus"]["ocr"]["backend"] == "textlayer"
 
 
-def test_run_status_inspect(
-    cli: Cli, tmp_path: Path, write_recipe: Callable[[Path], Path]
-) -> None:
+def test_run_status_inspect(cli: Cli, tmp_path: Path, write_recipe: Callable[[Path], Path]) -> None:
     """Ingest and OCR for real; then what status and inspect say of it."""
     run_dir = tmp_path / "run"
     recipe = str(write_recipe(run_dir))

@@ -14,7 +14,6 @@ from torch import distributed
 
 from core.recipe.train import TinyModel
 from core.schema import token_sequence
-from core.session import ray_session as open_ray
 from core.tiny import make_tiny_llama, save_model, train_tokenizer
 
 LENGTH = 32
@@ -29,12 +28,6 @@ TINY = TinyModel(
 )
 
 WriteTokens = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    with open_ray(num_cpus=2):
-        yield
 
 
 @pytest.fixture(scope="session")
