@@ -61,6 +61,8 @@ def replace_folder(new: Path, target: Path) -> None:
     Between the two moves the target is absent, never half there; a completeness marker inside
     (the manifest, written last) tells a reader whether to trust it.
     """
+    if not new.is_dir():
+        raise FileNotFoundError(new)
     target.parent.mkdir(parents=True, exist_ok=True)
     old = _temporary(target)
     if target.exists():

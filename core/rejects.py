@@ -28,7 +28,6 @@ class Reason(StrEnum):
     PDF_TOO_LARGE = "pdf_too_large"
     EMPTY_TEXT = "empty_text"
     HIGH_PERPLEXITY = "high_perplexity"
-    ALL_PARAGRAPHS_CUT = "all_paragraphs_cut"
     MALFORMED_OUTPUT = "malformed_output"
     INVALID_PAIR = "invalid_pair"
     DUPLICATE_QUESTION = "duplicate_question"

@@ -12,10 +12,12 @@ from core.recipe.merge import Merge
 from core.recipe.synth import Synth
 from core.recipe.train import Train
 from core.stage import StageContext
+from corpus.filter import FilterStage
 from corpus.ingest import IngestStage
 from corpus.normalize import NormalizeStage
 from corpus.ocr import OcrStage
-from corpus.perplexity import FilterStage, PerplexityScoreStage, ThresholdStage
+from corpus.perplexity import PerplexityScoreStage
+from corpus.threshold import ThresholdStage
 from corpus.tokens import TokensStage
 from eval.heldout import HeldoutStage
 from eval.mcq import McqStage

@@ -183,6 +183,9 @@ def _launch(spec: LoopSpec, section: Trainer) -> None:
             trainer.fit()
         except TrainingFailedError as error:
             raise stage_error(error, spec.stage) from error
+        except SystemExit:
+            # What Ray Train makes of Ctrl-C, once its workers are gone.
+            raise KeyboardInterrupt from None
 
 
 def stage_error(error: Exception, stage: str) -> AstromillError:

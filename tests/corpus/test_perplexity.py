@@ -23,14 +23,9 @@ from core.rejects import Reason
 from core.schema import DOCUMENT, PARAGRAPH_SCORE
 from core.stage import StageContext, Unit
 from corpus.documents import Document, documents_table
-from corpus.perplexity import (
-    FilterStage,
-    PerplexityScoreStage,
-    ThresholdStage,
-    cut_paragraphs,
-    exact_threshold,
-    score_paragraphs,
-)
+from corpus.filter import FilterStage, cut_paragraphs
+from corpus.perplexity import PerplexityScoreStage, score_paragraphs
+from corpus.threshold import ThresholdStage, exact_threshold
 
 PutShard = Callable[[str, pa.Table], Unit]
 Floats = npt.NDArray[np.float64]
