@@ -6,8 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core.front_matter import split_front_matter
 from core.recipe.corpus import FilesSource
 from core.rejects import Reason, Reject
 from corpus.documents import Document
@@ -17,8 +16,6 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "text": (".txt",),
     "pdf": (".pdf",),
 }
-
-_FENCE = "---\n"
 
 
 def read_file(
@@ -60,19 +57,6 @@ def read_file(
         meta=meta,
     )
     return document, None
-
-
-def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Returns (front matter, rest). A head that is not a YAML mapping stays in the text."""
-    if not text.startswith(_FENCE):
-        return {}, text
-    # The closing fence may end the file.
-    head, fence, body = f"{text[len(_FENCE) :]}\n".partition(f"\n{_FENCE}")
-    try:
-        front = yaml.safe_load(head) if fence else None
-    except Exception:  # PyYAML lets many kinds through: a 13th month is a ValueError
-        front = None
-    return (front, body[:-1].lstrip("\n")) if isinstance(front, dict) else ({}, text)
 
 
 def _value(front: dict[str, Any], key: str) -> str | None:

@@ -8,7 +8,6 @@ during training.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from core.front_matter import split_front_matter
 from core.hashing import sha256_value
 from core.llm import Engine, ScoreRequest
 from core.recipe.eval import HeldoutSet
@@ -26,9 +26,6 @@ from core.stage import ShardResult, ShardStage, StageContext, Unit
 from eval.models import HeldEngine, model_digest, model_files, model_stages
 
 ENDINGS = (".md", ".markdown", ".txt")
-_FRONT_MATTER = re.compile(
-    r"\A---[ \t]*\n.*?^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,6 @@ class HeldoutDocument:
 
     doc_id: str
     text: str
-
-
-def strip_front_matter(text: str) -> str:
-    """Returns Markdown without the YAML block it may open with, and without outer blank lines."""
-    return _FRONT_MATTER.sub("", text, count=1).strip()
 
 
 def load_documents(paths: Sequence[Path], root: Path) -> tuple[list[HeldoutDocument], list[Reject]]:
@@ -67,7 +59,8 @@ def load_documents(paths: Sequence[Path], root: Path) -> tuple[list[HeldoutDocum
         except UnicodeDecodeError as error:
             rejects.append(Reject(doc_id, Reason.INVALID_UTF8, f"byte {error.start} is not UTF-8"))
             continue
-        text = strip_front_matter(raw.replace("\r\n", "\n"))
+        _, body = split_front_matter(raw.replace("\r\n", "\n"))
+        text = body.strip()
         if text:
             documents.append(HeldoutDocument(doc_id, text))
         else:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 # Before any library reads them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from core.shards import shard_name, write_shard
+from core.stage import StageContext, Unit
+
 ROOT = Path(__file__).parent.parent
+
+PutShard = Callable[[str, pa.Table], Unit]
+
+TEXTS = (
+    "Jupiter is the largest planet in the Solar System. Its radius is 69,911 km.",
+    "Saturn has rings of water ice, and Titan is its largest moon.",
+    'A question and its answer as JSON: {"pairs": [{"question": "Who?", "answer": "He"}]}',
+    "Élise measured α Centauri at 4.37 light-years. 🎉",
+)
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +41,47 @@ def ray_session() -> Iterator[None]:
 
     with open_ray(num_cpus=2):
         yield
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StageContext:
+    """A run in an empty folder."""
+    return StageContext(run_dir=tmp_path / "run", root=tmp_path, seed=1)
+
+
+@pytest.fixture
+def put_shard(context: StageContext) -> PutShard:
+    """Writes a table as the first shard of a stage; returns the unit that reads it."""
+
+    def _put(stage: str, table: pa.Table) -> Unit:
+        write_shard(context.folder(stage) / shard_name(0), table)
+        return Unit(0, {"shard": shard_name(0)}, "digest")
+
+    return _put
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random Llama with 256 positions."""
+    import torch
+
+    from core.recipe.train import TinyModel
+    from core.tiny import make_tiny_llama, save_model, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    tokenizer = train_tokenizer(TEXTS * 3, 400)
+    shape = TinyModel(
+        vocab_size=400,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+    )
+    model = make_tiny_llama(shape, tokenizer, seed=0)
+    with torch.no_grad():
+        # Larger embeddings: a fresh model's logits are all but equal, which would hide mistakes.
+        model.get_input_embeddings().weight.mul_(3)
+    save_model(model, tokenizer, folder)
+    return folder

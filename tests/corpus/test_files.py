@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import pytest
 
+from core.front_matter import split_front_matter
 from core.recipe.corpus import FilesSource
 from core.rejects import Reason, Reject
 from corpus.documents import Document
-from corpus.files import read_file, split_front_matter
+from corpus.files import read_file
 
 SHA = "0123456789abcdef" * 4
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.front_matter import split_front_matter
 from core.recipe.eval import HeldoutSet
 from core.recipe.train import TinyModel
 from core.rejects import Reason
@@ -16,7 +17,7 @@ from core.schema import HELDOUT_SCORE
 from core.sources import SourceIndex
 from core.stage import StageContext
 from core.tiny import make_tiny_llama, save_model, train_tokenizer
-from eval.heldout import HeldoutStage, strip_front_matter
+from eval.heldout import HeldoutStage
 
 TEXT = "# Parallax\n\nA star at one parsec has a parallax of one arcsecond: 206 265 au away – far."
 
@@ -76,4 +77,4 @@ def test_rows_and_rejects(ctx: StageContext, model_folder: Path) -> None:
     ],
 )
 def test_front_matter(text: str, expected: str) -> None:
-    assert strip_front_matter(text) == expected
+    assert split_front_matter(text)[1].strip() == expected
