@@ -30,6 +30,12 @@ from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Un
 
 _PROMPT_FILE = Path(__file__).parent / "prompts" / "qa.md"
 
+# All but tab and line feed.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+MAX_QUESTION_CHARS = 500
+"""A question longer than that asks more than one thing."""
+
 # "The paper" without naming it: such a question cannot be understood on its own.
 _CONTEXT = re.compile(
     r"\b(the|this) (paper|study|text|passage|article|author|authors|section|document)\b", re.I
@@ -57,27 +63,34 @@ def passages(documents: pa.Table, chunk_chars: int) -> list[Passage]:
     return found
 
 
-def make_request(passage: Passage, pairs: int, seed: int) -> GenerateRequest:
+def make_request(passage: Passage, qa: Qa, seed: int) -> GenerateRequest:
     """Returns the prompt for one passage, with the schema of the answer."""
-    inputs = {"title": passage.title, "passage": passage.text, "pairs": str(pairs)}
+    inputs = {"title": passage.title, "passage": passage.text, "pairs": str(qa.pairs_per_chunk)}
     # The prompt is plain text for a model, not HTML.
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     prompt = environment.from_string(_PROMPT_FILE.read_text(encoding="utf-8")).render(inputs)
     return GenerateRequest(
         messages=({"role": "user", "content": prompt},),
-        schema=pairs_schema(pairs),
+        schema=pairs_schema(qa.pairs_per_chunk, qa.max_answer_chars),
         task="qa",
         inputs=inputs,
         seed=seed,
     )
 
 
-def pairs_schema(pairs: int) -> dict[str, Any]:
-    """Returns the JSON Schema of an answer with at most ``pairs`` pairs."""
-    text = {"type": "string", "minLength": 1}
+def pairs_schema(pairs: int, max_answer_chars: int) -> dict[str, Any]:
+    """Returns the JSON Schema of an answer with at most ``pairs`` pairs.
+
+    Lengths are bounded, so that a model that will not stop cannot fill the whole budget of tokens
+    with one string.
+    """
+
+    def text(longest: int) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": longest}
+
     pair = {
         "type": "object",
-        "properties": {"question": text, "answer": text},
+        "properties": {"question": text(MAX_QUESTION_CHARS), "answer": text(max_answer_chars)},
         "required": ["question", "answer"],
         "additionalProperties": False,
     }
@@ -97,7 +110,8 @@ def parse_pairs(
     if answer.error is not None:
         return [], [Reject(doc_id, Reason.MALFORMED_OUTPUT, answer.error, answer.text)]
     try:
-        listed = json.loads(answer.text)["pairs"]
+        # Constrained engines may leave control characters in strings; the pair's check sees them.
+        listed = json.loads(answer.text, strict=False)["pairs"]
         if not isinstance(listed, list):
             raise TypeError("'pairs' is not a list")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -126,6 +140,8 @@ def _fault(pair: Any, passage: str, max_answer_chars: int) -> str | None:
         return "question or answer is empty"
     if any("\ud800" <= c <= "\udfff" for c in question + answer):
         return "half of a surrogate pair, which no UTF-8 text can hold"
+    if _CONTROL.search(question + answer):
+        return "a control character in question or answer"
     if len(answer) > max_answer_chars:
         return f"answer of {len(answer)} characters, at most {max_answer_chars}"
     if answer.strip() == passage.strip():
@@ -212,7 +228,7 @@ class QaStage(ShardStage):
         """Writes the pairs of one shard."""
         (table,) = self.read(unit, ctx)
         asked = passages(table, self._qa.chunk_chars)
-        requests = [make_request(p, self._qa.pairs_per_chunk, ctx.seed) for p in asked]
+        requests = [make_request(p, self._qa, ctx.seed) for p in asked]
         assert self._engine is not None, "setup comes first"
         answers = self._answers(self._engine, requests, unit, ctx)
         kept, rejects = qa_table(

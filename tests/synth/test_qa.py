@@ -15,6 +15,7 @@ import pytest
 
 from core.hashing import sha256_value
 from core.llm import Generation
+from core.recipe.engine import Engine as EngineConfig
 from core.recipe.synth import Qa
 from core.rejects import Reason
 from core.schema import DOCUMENT, QA_PAIR
@@ -25,6 +26,10 @@ PutShard = Callable[[str, pa.Table], Unit]
 
 PASSAGE = Passage("a:1", "Jupiter", 10, 40, "Jupiter is the largest planet.")
 GOOD = {"question": "Which planet is the largest?", "answer": "Jupiter."}
+
+
+def section(pairs: int) -> Qa:
+    return Qa(engine=EngineConfig(kind="rules"), pairs_per_chunk=pairs)
 
 
 def _documents(*texts: str) -> pa.Table:
@@ -63,18 +68,18 @@ def test_passages_are_whole_paragraphs_up_to_the_limit() -> None:
 
 def test_the_prompt_holds_passage_title_and_number_as_plain_text() -> None:
     passage = Passage("a:1", "T & {{ title }}", 0, 9, "x < y & {{ passage }} {% raw %}")
-    request = make_request(passage, 3, seed=5)
+    request = make_request(passage, section(3), seed=5)
     (message,) = request.messages
     assert message["role"] == "user"
     for part in (passage.title, passage.text, "up to 3 question-answer pairs"):
         assert part in message["content"]
     assert request.seed == 5
     assert request.inputs == {"title": passage.title, "passage": passage.text, "pairs": "3"}
-    assert make_request(passage, 3, seed=5) == request
+    assert make_request(passage, section(3), seed=5) == request
 
 
 def test_the_schema_accepts_pairs_and_nothing_else() -> None:
-    schema = pairs_schema(2)
+    schema = pairs_schema(2, 100)
     jsonschema.Draft202012Validator.check_schema(schema)
     accepts = jsonschema.Draft202012Validator(schema).is_valid
     assert accepts({"pairs": []})
@@ -175,7 +180,7 @@ def test_numbers_that_json_does_not_know() -> None:
 
 
 def test_rows_carry_their_passage_prompt_and_model() -> None:
-    request = make_request(PASSAGE, 2, seed=1)
+    request = make_request(PASSAGE, section(2), seed=1)
     other = {"question": "What is Jupiter?", "answer": "A planet."}
     table, rejects = qa_table([PASSAGE], [request], [_answer(GOOD, other)], "tiny", 100)
     assert table.schema == QA_PAIR
@@ -197,7 +202,7 @@ def test_rows_carry_their_passage_prompt_and_model() -> None:
 def test_a_pair_asked_before_is_a_duplicate() -> None:
     second = Passage("a:2", "", 0, 5, "other")
     asked = [PASSAGE, second]
-    requests = [make_request(p, 2, seed=1) for p in asked]
+    requests = [make_request(p, section(2), seed=1) for p in asked]
     answers = [_answer(GOOD, GOOD, {**GOOD, "answer": "It is Jupiter."}), _answer(GOOD)]
     table, rejects = qa_table(asked, requests, answers, "tiny", 100)
     assert table["answer"].to_pylist() == ["Jupiter.", "It is Jupiter."]
