@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
+from core.yaml_reader import read_yaml
 
 _BLOCK = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -16,7 +16,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     if block is None:
         return {}, text
     try:
-        front = yaml.safe_load(block[1]) if block[1].strip() else {}
+        front = read_yaml(block[1]) if block[1].strip() else {}
     except Exception:  # PyYAML lets many kinds through: a 13th month is a ValueError
         front = None
     return (front, text[block.end() :].lstrip("\n")) if isinstance(front, dict) else ({}, text)

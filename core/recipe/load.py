@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,9 @@ from pydantic_core import ErrorDetails
 
 from core.errors import RecipeError
 from core.recipe.model import Recipe
+from core.yaml_reader import YamlReader, read_yaml
 
 Key = tuple[str | int, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with 1.2's floats (``1e-4`` is a number) and no duplicate keys."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +67,7 @@ def _parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """Returns the data and, per key path, the line it stands on (1-based)."""
     lines: dict[Key, int] = {}
     try:
-        loader = _Loader(text)
+        loader = YamlReader(text)
         node = loader.get_single_node()
         _index(node, (), lines, file)
         data = loader.construct_document(node) if node else None
@@ -131,7 +120,7 @@ def _apply(override: str, data: dict[str, Any]) -> None:
             remedy="write key.path=value, such as corpus.perplexity.drop_quantile=0.05",
         )
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = read_yaml(text)
     except Exception as error:
         raise RecipeError(
             "the value is not valid YAML", where=where, remedy="quote it: key='\"text\"'"

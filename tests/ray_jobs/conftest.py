@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+from core.yaml_reader import read_yaml
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def recipe_data(checkout: Path) -> dict[str, Any]:
     """The demo recipe with one document per shard, one model of 32 hidden units and few steps."""
-    data: dict[str, Any] = yaml.safe_load((checkout / "recipes/demo.yaml").read_text())
+    data: dict[str, Any] = read_yaml((checkout / "recipes/demo.yaml").read_text())
     data["root"] = str(checkout)
     data["corpus"]["documents_per_shard"] = 1
     data["corpus"]["tokens"]["sequence_length"] = 64

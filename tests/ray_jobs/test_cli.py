@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from core.recipe import load_recipe
+from core.yaml_reader import read_yaml
 from ray_jobs.cli import _STAGES
 from ray_jobs.pipeline import build_pipeline
 
@@ -92,7 +92,7 @@ def test_recipe_schema_and_show(cli: Cli) -> None:
     schema = json.loads(cli("recipe", "schema").stdout)
     assert schema["additionalProperties"] is False
     assert {"corpus", "train", "synth", "merge", "eval"} <= schema["properties"].keys()
-    shown = yaml.safe_load(cli("recipe", "show", "recipes/demo.yaml", "--set", "seed=7").stdout)
+    shown = read_yaml(cli("recipe", "show", "recipes/demo.yaml", "--set", "seed=7").stdout)
     assert shown["seed"] == 7
     assert shown["corpus"]["ocr"]["backend"] == "textlayer"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from core.manifest import Manifest
+from core.yaml_reader import read_yaml
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -84,15 +84,21 @@ def test_submitted_job_builds_the_corpus(
 ) -> None:
     run_dir = tmp_path / "run"
     recipe = write_recipe(run_dir)
-    done = subprocess.run(
-        [
-            *RAY, "job", "submit", "--working-dir", ".", "--",
-            sys.executable, "-m", "ray_jobs.build_corpus", "recipes/demo.yaml",
-            "--set", f"run_dir={run_dir}",
-            "--set", f"train={_train(recipe)}",
-        ],
-        cwd=checkout, env=head, capture_output=True, text=True, timeout=400,
-    )  # fmt: skip
+    command = [
+        *RAY, "job", "submit", "--working-dir", ".", "--",
+        sys.executable, "-m", "ray_jobs.build_corpus", "recipes/demo.yaml",
+        "--set", f"run_dir={run_dir}",
+        "--set", f"train={_train(recipe)}",
+    ]  # fmt: skip
+    started = time.monotonic()
+    while True:
+        done = subprocess.run(
+            command, cwd=checkout, env=head, capture_output=True, text=True, timeout=400
+        )
+        # A head takes some seconds from its first open port to its first job.
+        if "No available agent" not in done.stderr or time.monotonic() - started > 120:
+            break
+        time.sleep(1)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     manifest = Manifest.require(run_dir / "corpus/tokens", "corpus.tokens")
@@ -101,4 +107,4 @@ def test_submitted_job_builds_the_corpus(
 
 
 def _train(recipe: Path) -> str:
-    return json.dumps(yaml.safe_load(recipe.read_text())["train"])
+    return json.dumps(read_yaml(recipe.read_text())["train"])
