@@ -51,6 +51,9 @@ def head() -> Iterator[dict[str, str]]:
                     *RAY, "start", "--head", "--block", "--num-cpus=2",
                     "--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={temporary}",
                     "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+                    # The default one belongs to the session that other tests hold open, and a
+                    # head whose agent has no port takes no jobs.
+                    f"--dashboard-agent-listen-port={free_port()}",
                 ],
                 env=environment, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
