@@ -78,9 +78,13 @@ def run(
 def status(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Show which stages are up to date, which would run again, and why."""
     pipeline = build_pipeline(load_recipe(recipe, set_ or []))
-    table = Table("stage", "state", "in", "out", "rejected", "why", title=str(pipeline.ctx.run_dir))
-    for number in (2, 3, 4):
-        table.columns[number].justify = "right"
+    table = Table(title=str(pipeline.ctx.run_dir))
+    # A stage's name is what the next command needs: it is never cut short.
+    table.add_column("stage", min_width=max(map(len, pipeline.stages)), no_wrap=True)
+    table.add_column("state", min_width=len("up to date"), no_wrap=True)
+    for header in ("in", "out", "rejected"):
+        table.add_column(header, justify="right")
+    table.add_column("why", overflow="fold")
     stale = 0
     for name, state in pipeline.states().items():
         manifest = state.manifest
