@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from core.errors import AstromillError, StageError
 from core.hashing import sha256_file
@@ -50,7 +50,9 @@ def run_job(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) -
         except AstromillError:
             raise
         except RayError as error:
-            if attempt == ATTEMPTS or isinstance(error, TaskCancelledError):
+            # A dead worker may do better next time; a stage that raised will raise again.
+            final = isinstance(error, TaskCancelledError | RayTaskError)
+            if attempt == ATTEMPTS or final:
                 raise StageError(
                     f"the worker failed: {str(error).strip().splitlines()[-1]}",
                     where=stage.name,

@@ -92,6 +92,23 @@ class Total(JobStage):
         return JobResult(len(numbers), len(numbers), metrics={"sum": sum(numbers)})
 
 
+class Fragile(JobStage):
+    """Dies or raises on order, else writes one file."""
+
+    name = "eval.fragile"
+    description = "fragile"
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def run(self, ctx: StageContext, out: Path) -> JobResult:
+        note(ctx, "fragile")
+        (out / "half.txt").write_text("half")
+        misbehave(ctx, Unit(0, {}, ""))
+        (out / "whole.txt").write_text("whole")
+        return JobResult()
+
+
 def note(ctx: StageContext, what: str) -> None:
     """Appends to the diary, which tells a test what really ran."""
     with (ctx.run_dir / "diary.txt").open("a") as diary:

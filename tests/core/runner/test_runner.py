@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from core.errors import StageError, UsageError
+from core.errors import AstromillError, StageError, UsageError
 from core.graph import AnyStage, Pipeline
 from core.manifest import Manifest
 from core.progress import Reporter
@@ -185,6 +185,27 @@ def test_shard_that_keeps_failing_is_quarantined(
     run.go(*made)
     assert run.diary() == ["halve-1", "total"]
     assert not (run.folder / "corpus/halve/quarantine.json").exists()
+
+
+def test_job_whose_worker_is_killed_once_is_tried_again(run: Run) -> None:
+    run.order(0, "die once")
+    run.go(stages.Fragile())
+    assert run.diary() == ["fragile", "fragile"]
+    assert (run.folder / "eval/fragile/whole.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("order", "says", "tries"), [("raise", "a bug", 1), ("refuse", "bad input", 1), ("die", "", 3)]
+)
+def test_job_that_fails_leaves_nothing_that_looks_finished(
+    run: Run, order: str, says: str, tries: int
+) -> None:
+    run.order(0, order)
+    with pytest.raises(AstromillError) as caught:
+        run.go(stages.Fragile())
+    assert says in caught.value.what
+    assert run.diary() == ["fragile"] * tries
+    assert not (run.folder / "eval/fragile").exists()
 
 
 def test_lost_row_fails_the_stage(run: Run) -> None:
