@@ -21,7 +21,7 @@ from core.paragraphs import split_paragraphs
 from core.recipe.corpus import Perplexity
 from core.recipe.engine import Engine as EngineConfig
 from core.schema import PARAGRAPH_SCORE
-from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Unit
+from core.stage import STAGE_PREFIXES, Resources, ShardResult, ShardStage, StageContext, Unit
 
 LOG_MAX = 709.0
 """The largest mean surprise told apart, nats: exp of 710 overflows a float64."""
@@ -67,6 +67,7 @@ class PerplexityScoreStage(ShardStage):
         model = engine.model or ""
         self.inputs = (documents, model) if model.startswith(STAGE_PREFIXES) else (documents,)
         self.actors = perplexity.workers
+        self.resources = Resources(gpus=engine.gpus)
 
     def config(self) -> dict[str, Any]:
         """Returns the engine and the shortest scored paragraph."""

@@ -26,7 +26,7 @@ from core.paragraphs import group_paragraphs, split_paragraphs
 from core.recipe.synth import Qa
 from core.rejects import Reason, Reject
 from core.schema import QA_PAIR
-from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Unit
+from core.stage import STAGE_PREFIXES, Resources, ShardResult, ShardStage, StageContext, Unit
 
 _PROMPT_FILE = Path(__file__).parent / "prompts" / "qa.md"
 
@@ -206,6 +206,7 @@ class QaStage(ShardStage):
         model = qa.engine.model or ""
         self.inputs = (documents, model) if model.startswith(STAGE_PREFIXES) else (documents,)
         self.actors = qa.workers
+        self.resources = Resources(gpus=qa.engine.gpus)
 
     def config(self) -> dict[str, Any]:
         """Returns the section ``synth.qa`` and the prompt's hash; not how many workers share it."""

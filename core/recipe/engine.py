@@ -40,13 +40,15 @@ class Engine(Section):
     """Context length in tokens; the model's own when absent."""
     tensor_parallel_size: int = Field(1, ge=1)
     """``vllm`` only: GPUs that share one copy of the model."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs that Ray gives each worker with this engine; for ``vllm`` the tensor parallel size."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_tokens: int = Field(16384, ge=64)
     """``transformers`` only: padded tokens per forward batch."""
 
     def identity(self) -> dict[str, Any]:
-        """Returns what answers depend on: not where the server is or how many requests fly."""
-        operational = {"base_url", "api_key_env", "max_concurrency", "timeout_seconds"}
+        """Returns what answers depend on: not where it runs or how many requests fly."""
+        operational = {"base_url", "api_key_env", "max_concurrency", "timeout_seconds", "gpus"}
         return self.model_dump(mode="json", exclude=operational)
 
     @model_validator(mode="after")

@@ -266,3 +266,11 @@ def test_a_model_of_a_stage_is_an_input() -> None:
     qa = Qa.model_validate({"engine": {"kind": "transformers", "model": "train.cpt"}})
     stage = QaStage(qa, "corpus.filter")
     assert (stage.inputs, stage.aligned) == (("corpus.filter", "train.cpt"), ("corpus.filter",))
+
+
+def test_workers_ask_for_the_gpus_of_the_recipe_which_are_not_in_the_fingerprint() -> None:
+    plain = EngineConfig(kind="vllm", model="m")
+    on_gpus = EngineConfig(kind="vllm", model="m", gpus=4)
+    stages = [QaStage(Qa(engine=engine), "corpus.filter") for engine in (plain, on_gpus)]
+    assert [stage.resources.gpus for stage in stages] == [0, 4]
+    assert stages[0].config() == stages[1].config()
