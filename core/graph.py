@@ -149,11 +149,16 @@ class Pipeline:
             ]
         return StageState(stage.name, fingerprint, manifest, reasons)
 
+    def forget_sources(self) -> None:
+        """Looks at source files anew: which ones a stage reads may depend on a stage before it."""
+        self._sources_digests.clear()
+
     def sources_digest(self, stage: Stage) -> str:
         """Returns the hash over the files outside the run that a stage reads; looked at once."""
         if stage.name not in self._sources_digests:
-            files = stage.source_files(self.ctx)
-            self._sources_digests[stage.name] = self.sources.digest(files)
+            digest = self.sources.digest(stage.source_files(self.ctx))
+            names = stage.source_names(self.ctx)
+            self._sources_digests[stage.name] = sha256_value([digest, names]) if names else digest
         return self._sources_digests[stage.name]
 
 

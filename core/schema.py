@@ -14,8 +14,38 @@ PAGE = pa.struct(
         ("start_char", pa.int64()),
         ("end_char", pa.int64()),
         ("method", pa.string()),
+        ("quality", pa.float64()),
     ]
 )
+"""One page's part of a text, how it was read (``textlayer``, ``nougat``, ...), and how well: from 0
+to 1 as the method measures it, null where it does not.
+"""
+
+ENTRY = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        ("number", pa.int32()),
+        ("kind", pa.string()),
+        ("split", pa.bool_()),
+        ("file", pa.string()),
+        ("fallback", pa.string()),
+        ("sha256", pa.string()),
+        ("expected", pa.int32()),
+        ("title", pa.string()),
+        ("license", pa.string()),
+        ("created", pa.date32()),
+        ("url", pa.string()),
+        ("meta", pa.string()),
+    ]
+)
+"""Something to read: a file, or a stretch of a dump, that gives ``expected`` documents or so.
+
+``number`` is its source's place in the recipe, ``kind`` names the reader, ``split`` asks for a
+document per chapter, ``file`` and ``fallback``
+(read where the first fails) are JSON strings of paths from the recipe's root; ``sha256`` is the
+content's hash where the catalog knows it.
+"""
 
 DOCUMENT = pa.schema(
     [

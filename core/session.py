@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import ray
 from ray._private import ray_constants
@@ -112,6 +113,13 @@ def cluster_resources() -> dict[str, float]:
 def cluster_cpus() -> int:
     """Returns the CPUs of the open session, at least 1."""
     return max(1, int(cluster_resources().get("CPU", 1)))
+
+
+def settle(needs: Resources) -> Resources:
+    """Returns the needs with the GPUs that a worker takes only where the cluster has any."""
+    if needs.gpus_if_any and cluster_resources().get("GPU", 0) >= needs.gpus_if_any:
+        return replace(needs, gpus=needs.gpus_if_any)
+    return needs
 
 
 def capacity(needs: Resources, where: str) -> int:

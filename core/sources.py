@@ -21,7 +21,11 @@ _HASH_THREADS = 4
 
 
 def find_files(
-    root: Path, patterns: Sequence[str], endings: Sequence[str], where: str
+    root: Path,
+    patterns: Sequence[str],
+    endings: Sequence[str],
+    where: str,
+    links_out: list[Path] | None = None,
 ) -> list[Path]:
     """Returns the files that the patterns name, sorted, each once.
 
@@ -30,6 +34,7 @@ def find_files(
         patterns: files, folders (searched in depth) or glob patterns.
         endings: file endings looked for inside folders, such as ``.md``; lower case.
         where: recipe key, for the error.
+        links_out: where given, links inside a folder that lead out of it are put here instead.
 
     Raises:
         InputError: a pattern names nothing.
@@ -39,6 +44,12 @@ def find_files(
         path = root / pattern
         if path.is_dir():
             hits = _walk(path, endings)
+            if links_out is not None:
+                outside = [hit for hit in hits if leads_out(hit, path)]
+                links_out += outside
+                hits = sorted(set(hits) - set(outside))
+                if outside and not hits:
+                    continue
         elif path.is_file():
             hits = [path]
         else:
@@ -53,6 +64,11 @@ def find_files(
             )
         found.update(hits)
     return sorted(found)
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Returns whether a path below a folder is a link to something outside of it."""
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def _looked_for(path: Path, endings: Sequence[str]) -> str:

@@ -35,6 +35,8 @@ class Resources:
 
     cpus: float = 1.0
     gpus: float = 0.0
+    gpus_if_any: float = 0.0
+    """GPUs that it takes where the cluster has any; without, it works on the CPU."""
     memory_bytes: int | None = None
 
 
@@ -140,6 +142,10 @@ class Stage(ABC):
 
     def source_files(self, ctx: StageContext) -> list[Path]:
         """Returns files outside the run that it reads; their content is in the fingerprint."""
+        return []
+
+    def source_names(self, ctx: StageContext) -> list[str]:
+        """Returns names outside the run whose presence its output depends on, not their content."""
         return []
 
     def config_digest(self, ctx: StageContext) -> str:

@@ -1,74 +1,13 @@
-"""Recipe section ``corpus``: sources, OCR, cleaning, perplexity, packing."""
+"""Recipe section ``corpus``: sources and OCR (their own files), cleaning, perplexity, packing."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Literal
-
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.recipe.base import Section
 from core.recipe.engine import Engine
-
-ASTRO_CATEGORIES = ["astro-ph", "gr-qc"]
-"""Primary or cross-listed categories of the AstroSage corpus (AstroMLab 3, section II.1)."""
-
-ARAA_DOI = r"(?i)10\.1146/annurev[-.](astro|aa)"
-"""DOIs of Annual Review of Astronomy and Astrophysics papers, the benchmark's source."""
-
-ARAA_JOURNAL_REF = (
-    r"(?i)(?<![a-z])ARA\s*(&amp;|\\?&|\+|and\s)?\s*A(?![a-z])"
-    r"|(?<![a-z])ann(u(al)?)?[\s.,]*rev(iews?)?[\s.,]*((of|in)\s+)?(the\s+)?"
-    r"(astr|a[\s.]*&\s*a(?![a-z])|a[\s.]*ap)"
-)
-"""Spellings of the same journal in ``journal-ref``."""
-
-
-class ArxivSource(Section):
-    """arXiv papers: the Kaggle metadata snapshot and a folder of PDFs."""
-
-    kind: Literal["arxiv"]
-    name: str = "arxiv"
-    metadata: str
-    """The snapshot: JSON lines, one paper each."""
-    pdfs: str
-    """Folder of PDFs in the usual layouts: ``0704/0704.0001v2.pdf``, flat, ``astro-ph/9901001``."""
-    categories: list[str] = ASTRO_CATEGORIES
-    """Kept when any of a paper's categories is one of these or a subcategory (``astro-ph.GA``)."""
-    created_from: date | None = None
-    created_until: date | None = None
-    """Window on the first version's date, both ends included."""
-    exclude_doi: str | None = ARAA_DOI
-    """Regular expression; a matching paper is rejected as a review."""
-    exclude_journal_ref: str | None = ARAA_JOURNAL_REF
-    """Regular expression; a matching paper is rejected as a review."""
-
-
-class FilesSource(Section):
-    """A set of files, one document each."""
-
-    kind: Literal["markdown", "text", "pdf"]
-    """``markdown`` may open with YAML front matter (title, license, created, url)."""
-    name: str
-    """What the documents' ``source`` column says."""
-    paths: list[str] = Field(min_length=1)
-    """Files, folders (searched in depth for the kind's endings) or glob patterns."""
-    license: str | None = None
-    """Licence of documents that do not state their own."""
-
-
-Source = Annotated[ArxivSource | FilesSource, Field(discriminator="kind")]
-
-
-class Ocr(Section):
-    """How PDFs become text."""
-
-    backend: Literal["textlayer"] = "textlayer"
-    """``textlayer``: the text that the PDF carries, through PDFium."""
-    max_pages: int = Field(2000, ge=1)
-    """Longer PDFs are rejected."""
-    min_chars_per_page: int = Field(20, ge=0)
-    """A PDF with fewer characters per page on average is a scan or blank: rejected."""
+from core.recipe.ocr import Ocr
+from core.recipe.sources import Source
 
 
 class Normalize(Section):
@@ -112,3 +51,14 @@ class Corpus(Section):
     perplexity: Perplexity | None = Perplexity()
     """``null`` leaves the step out."""
     tokens: Tokens = Tokens()
+
+    @field_validator("sources")
+    @classmethod
+    def _names_differ(cls, sources: list[Source]) -> list[Source]:
+        names = [source.name for source in sources]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two sources are named '{name}': counts are kept by name")
+            if "/" in name:
+                raise ValueError(f"the source's name '{name}' may not hold a slash")
+        return sources

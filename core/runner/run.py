@@ -68,6 +68,7 @@ def run_pipeline(
                 started = time.monotonic()
                 manifest = _run_stage(pipeline, stage, state, bar, workers or cluster_cpus())
             ran.append(stage.name)
+            pipeline.forget_sources()
             reporter.line(_summary(manifest, number, len(stages), time.monotonic() - started))
     return ran
 

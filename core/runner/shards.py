@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError
 
 from core.errors import AstromillError
 from core.runner.commit import Receipt, process_unit
-from core.session import capacity
+from core.session import capacity, settle
 from core.stage import Resources, ShardStage, StageContext, Unit
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ def _options(resources: Resources) -> dict[str, Any]:
 class _TaskPool:
     """Plain tasks: any free worker takes the next unit."""
 
-    def __init__(self, stage: ShardStage, ctx: StageContext, size: int) -> None:
-        self._remote = _task.options(**_options(stage.resources))
+    def __init__(self, stage: ShardStage, ctx: StageContext, needs: Resources, size: int) -> None:
+        self._remote = _task.options(**_options(needs))
         self._shared = (ray.put(stage), ray.put(ctx))
         self._free = size
 
@@ -118,9 +118,9 @@ class _TaskPool:
 class _ActorPool:
     """Long-lived actors; one that died is replaced by a fresh one."""
 
-    def __init__(self, stage: ShardStage, ctx: StageContext, size: int) -> None:
+    def __init__(self, stage: ShardStage, ctx: StageContext, needs: Resources, size: int) -> None:
         self._remote = ray.remote(max_restarts=0, max_task_retries=0)(_Actor).options(
-            **_options(stage.resources)
+            **_options(needs)
         )
         self._shared = (ray.put(stage), ray.put(ctx))
         self._idle = deque(self._start() for _ in range(size))
@@ -168,9 +168,10 @@ def run_units(
     """
     if not units:
         return []
-    size = min(workers, stage.actors or workers, len(units), capacity(stage.resources, stage.name))
+    needs = settle(stage.resources)
+    size = min(workers, stage.actors or workers, len(units), capacity(needs, stage.name))
     pool: _TaskPool | _ActorPool
-    pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, size)
+    pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
     waiting = deque(units)
     attempts: dict[int, int] = {}
     working: dict[ray.ObjectRef[Any], Unit] = {}

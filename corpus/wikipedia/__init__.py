@@ -1,0 +1,1 @@
+"""Wikipedia from its dumps: SQL tables, category search, article streams."""
