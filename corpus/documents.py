@@ -34,19 +34,21 @@ def documents_table(documents: Sequence[Document]) -> pa.Table:
     for document in documents:
         row = {
             **vars(document),
-            "meta": _meta(document.meta),
+            "meta": meta_json(document.meta),
         }
-        rows.append({k: _encodable(v) if isinstance(v, str) else v for k, v in row.items()})
+        rows.append({k: encodable(v) if isinstance(v, str) else v for k, v in row.items()})
     return pa.Table.from_pylist(rows, schema=DOCUMENT)
 
 
-def _meta(meta: dict[str, Any]) -> str:
+def meta_json(meta: dict[str, Any]) -> str:
+    """Returns the column ``meta``: one JSON object, valid UTF-8."""
     # A file name that is not UTF-8 holds lone surrogates: escaped as in JSON, it stays the name.
     text = json.dumps(meta, sort_keys=True, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    """Returns the text with what UTF-8 cannot hold replaced."""
     # JSON may escape half of a surrogate pair, which no UTF-8 text can hold.
     return text.encode("utf-8", "replace").decode("utf-8")
 

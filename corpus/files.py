@@ -1,65 +1,152 @@
-"""Files that are one document each: Markdown, plain text, PDF."""
+"""Files as things to read: which of the found files is a document, and what it is made of.
+
+Most files are one document. A LaTeX paper is its main file with all that lies beside it; a folder
+of page images is one document; an OpenStax book is its collection with the modules.
+"""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from core.front_matter import split_front_matter
-from core.recipe.corpus import FilesSource
+from core.recipe.sources import BooksSource, FilesSource
 from core.rejects import Reason, Reject
-from corpus.documents import Document
+from core.sources import SourceIndex, find_files
+from corpus.formats import ENDINGS, book_kind
 
-ENDINGS: dict[str, tuple[str, ...]] = {
-    "markdown": (".md", ".markdown", ".mmd"),
-    "text": (".txt",),
-    "pdf": (".pdf",),
-}
+WIKITEXT_ENDINGS = (".wikitext", ".wiki", ".mediawiki")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_OWN_ENDINGS = {"images": IMAGE_ENDINGS, "wikitext": WIKITEXT_ENDINGS}
+BOOK_CHAPTERS = 20
+"""How many documents a book is expected to give; only the size of shards depends on it."""
+
+_LATEX_PARTS = (".tex", ".bbl", ".bib", ".sty", ".cls")
+_MAIN_TEX = re.compile(rb"^[^%\n]*\\document(?:class|style)\b", re.MULTILINE)
 
 
-def read_file(
-    path: Path, name: str, sha256: str, source: FilesSource
-) -> tuple[Document | None, Reject | None]:
-    """Reads one file: a document (a PDF's text is still to come), or a reject.
+@dataclass(frozen=True)
+class FoundFile:
+    """A file (or folder of images) to read.
 
     Args:
-        path: where it is.
-        name: its path relative to the recipe's root.
-        sha256: hash of its bytes.
-        source: the recipe section.
+        path: what the reader is given.
+        kind: which reader.
+        parts: further files that it is made of.
     """
-    doc_id = f"{source.name}:{sha256[:16]}"
-    meta: dict[str, Any] = {"file": name, "sha256": sha256}
-    if source.kind == "pdf":
-        title = path.stem
-        return Document(doc_id, source.name, title, license=source.license, meta=meta), None
+
+    path: Path
+    kind: str
+    parts: list[Path] = field(default_factory=list)
+
+    @property
+    def all_files(self) -> list[Path]:
+        """Every file whose content counts."""
+        return ([] if self.path.is_dir() else [self.path]) + self.parts
+
+
+def list_files(
+    source: FilesSource | BooksSource, root: Path, where: str
+) -> tuple[list[FoundFile], list[Reject]]:
+    """Returns what a source's paths hold, and rejects for files that are not read by themselves.
+
+    Raises:
+        InputError: a path names nothing.
+    """
+    books = source.kind == "books"
+    if source.kind in _OWN_ENDINGS:
+        endings: Sequence[str] = _OWN_ENDINGS[source.kind]
+    elif books:
+        endings = [e for kind in BOOK_KINDS for e in ENDINGS[kind]]
+    else:
+        endings = ENDINGS[source.kind]
+    outside: list[Path] = []
+    paths = find_files(root, source.paths, endings, f"{where}.paths", links_out=outside)
+    index = SourceIndex(root, root)
+    rejects = [
+        Reject(
+            f"{source.name}:{index.name(path)}",
+            Reason.LINK_OUT,
+            "a link that leads out of the folder: name its target in the recipe's paths",
+        )
+        for path in outside
+    ]
+    if source.kind == "images":
+        return _image_folders(paths), rejects
+    kinds = {path: book_kind(path) if books else source.kind for path in paths}
+    found = [FoundFile(path, kind) for path, kind in kinds.items() if kind and kind != "latex"]
+    found, modules = _with_modules(found)
+    latex, parts = _latex_files(path for path, kind in kinds.items() if kind == "latex")
+    rejects += [
+        Reject(
+            f"{source.name}:{index.name(path)}",
+            Reason.PART_OF_ANOTHER,
+            f"it lies in the folder of {index.name(whole)}, which names its own parts",
+        )
+        for path, whole in {**modules, **parts}.items()
+    ]
+    return sorted([*found, *latex], key=lambda f: f.path), rejects
+
+
+BOOK_KINDS = ("epub", "openstax", "pdf", "html", "markdown", "text", "latex", "nougat")
+
+
+def _image_folders(paths: Iterable[Path]) -> list[FoundFile]:
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    return [FoundFile(folder, "images", images) for folder, images in sorted(folders.items())]
+
+
+def _with_modules(found: list[FoundFile]) -> tuple[list[FoundFile], dict[Path, Path]]:
+    """Gives OpenStax collections their modules; returns these with the collection they are in."""
+    whole: list[FoundFile] = []
+    modules: dict[Path, Path] = {}
+    for book in found:
+        if book.kind == "openstax" and book.path.name.endswith("collection.xml"):
+            near = (book.path.parent, book.path.parent.parent)
+            parts = {m for folder in near for m in folder.glob("modules/*/index.cnxml")}
+            parts |= set(book.path.parent.glob("*/index.cnxml"))
+            whole.append(FoundFile(book.path, book.kind, sorted(parts)))
+            modules |= dict.fromkeys(sorted(parts), book.path)
+        else:
+            whole.append(book)
+    return [book for book in whole if book.path not in modules], modules
+
+
+def _latex_files(paths: Iterable[Path]) -> tuple[list[FoundFile], dict[Path, Path]]:
+    """Returns main files and lone ones, and every other .tex file with the main file it is near."""
+    archives: list[Path] = []
+    lone: list[Path] = []
+    mains: dict[Path, list[Path]] = {}
+    for path in paths:
+        if path.suffix.lower() != ".tex":
+            archives.append(path)
+        elif _is_main(path):
+            mains.setdefault(path.parent, []).append(path)
+        else:
+            lone.append(path)
+    parts: dict[Path, Path] = {}
+    for path in lone:
+        above = next((mains[folder] for folder in path.parents if folder in mains), None)
+        if above:
+            parts[path] = above[0]
+    found = [FoundFile(path, "latex") for path in [*archives, *lone] if path not in parts]
+    for folder, files in mains.items():
+        tree = [
+            Path(base) / name
+            for base, _, names in os.walk(folder)
+            for name in names
+            if name.lower().endswith(_LATEX_PARTS) and not (Path(base) / name).is_symlink()
+        ]
+        found += [FoundFile(f, "latex", sorted(set(tree) - {f})) for f in files]
+    return found, parts
+
+
+def _is_main(path: Path) -> bool:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raw = path.read_bytes()[max(0, error.start - 200) : error.start + 200]
-        detail = f"{name}: byte {error.start}: {error.reason}"
-        return None, Reject(doc_id, Reason.INVALID_UTF8, detail, repr(raw))
-    except OSError as error:
-        return None, Reject(doc_id, Reason.UNREADABLE_FILE, f"{name}: {error.strerror}")
-    front, body = split_front_matter(text) if source.kind == "markdown" else ({}, text)
-    if not body.strip():
-        return None, Reject(doc_id, Reason.EMPTY_TEXT, name)
-    day = front.get("created")
-    document = Document(
-        doc_id=doc_id,
-        source=source.name,
-        title=_value(front, "title") or path.stem,
-        text=body,
-        license=_value(front, "license") or source.license,
-        created=day.date() if isinstance(day, datetime) else day if isinstance(day, date) else None,
-        url=_value(front, "url"),
-        meta=meta,
-    )
-    return document, None
-
-
-def _value(front: dict[str, Any], key: str) -> str | None:
-    """Returns a plain value as text: a nested one is no title or licence."""
-    value = front.get(key)
-    return str(value) if isinstance(value, str | int | float) and value else None
+        return bool(_MAIN_TEX.search(path.read_bytes()))
+    except OSError:
+        return False

@@ -1,128 +1,263 @@
-"""Ingest: files on disk become document rows, one source after the other.
+"""Ingest: catalog entries become documents.
 
-arXiv papers and PDFs come out without text, naming their file; OCR reads it. Every record that is
-not kept - wrong category, a review that the benchmark was drawn from, a missing PDF, a broken line
-- is a reject with the rule that caught it.
+PDFs and page images come out without text, naming their file; OCR reads it. Everything else is read
+here. What cannot be read - and each chapter, each article that cannot - is a reject with a reason.
 """
 
 from __future__ import annotations
 
+import logging
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
+import polars as pl
+
 from core.hashing import sha256_value
-from core.recipe.corpus import ArxivSource, Corpus, FilesSource
+from core.recipe.corpus import Corpus
+from core.recipe.sources import WikipediaSource
 from core.rejects import Reason, Reject
 from core.schema import DOCUMENT
-from core.sources import SourceIndex, find_files
+from core.shards import read_shard, shard_paths
+from core.sources import SourceIndex
 from core.stage import ShardResult, ShardStage, StageContext, Unit
-from corpus.arxiv import line_blocks, read_paper, read_records
+from corpus.arxiv_files import source_tree
 from corpus.documents import Document, documents_table
-from corpus.files import ENDINGS, read_file
+from corpus.entries import Entry, read_entries
+from corpus.formats import read
+from corpus.formats.encoding import decode
+from corpus.reading import Part, Reading, Unreadable
+from corpus.wikipedia.articles import read_stream
+from corpus.wikipedia.streams import StreamRecord
+from corpus.wikitext import render_article
+
+log = logging.getLogger(__name__)
+
+Outcome = Document | Reject
+
+_LATER = ("pdf", "images")
+"""Kinds whose text OCR reads."""
 
 
 class IngestStage(ShardStage):
-    """Sources to documents."""
+    """Catalog entries to documents."""
 
     name = "corpus.ingest"
     description = "Documents from the recipe's sources; PDFs are still without text."
-    row_unit = "record"
+    reconcile = (
+        "Counts what the entries held: a book gives a document per chapter, a stretch of a "
+        "dump one per article; an entry that gave nothing counts one."
+    )
     schema = DOCUMENT
 
-    def __init__(self, corpus: Corpus) -> None:
+    def __init__(self, corpus: Corpus, catalog: str) -> None:
         self._sources = corpus.sources
         self._per_shard = corpus.documents_per_shard
+        self.inputs = (catalog,)
 
     def config(self) -> dict[str, Any]:
-        """Returns the sources and the shard size."""
-        return {
-            "sources": [s.model_dump(mode="json") for s in self._sources],
-            "documents_per_shard": self._per_shard,
-        }
+        """Returns the shard size; the sources are the catalog's."""
+        return {"documents_per_shard": self._per_shard}
 
     def source_files(self, ctx: StageContext) -> list[Path]:
-        """Returns every file of every source."""
-        return [path for i in range(len(self._sources)) for path in self._files(i, ctx)]
-
-    def _files(self, number: int, ctx: StageContext) -> list[Path]:
-        source = self._sources[number]
-        where = f"corpus.sources.{number}"
-        if isinstance(source, FilesSource):
-            return find_files(ctx.root, source.paths, ENDINGS[source.kind], f"{where}.paths")
-        metadata = ctx.path(source.metadata)
-        if not metadata.is_file():
-            raise InputError(
-                f"there is no metadata file '{source.metadata}'",
-                where=f"{where}.metadata",
-                remedy=f"check the path; it starts from {ctx.root}",
-            )
-        return [metadata, *find_files(ctx.root, [source.pdfs], ENDINGS["pdf"], f"{where}.pdfs")]
+        """Returns the papers' files; the content of all others is in the catalog already."""
+        folder = ctx.folder(self.inputs[0])
+        files = [f for path in shard_paths(folder) for f in _unhashed(_entries(path))]
+        return [path for name in files for path in source_tree(ctx.path(name))]
 
     def plan(self, ctx: StageContext, sources: SourceIndex) -> list[Unit]:
-        """Returns units of at most ``documents_per_shard`` records of one source."""
+        """Returns units of some ``documents_per_shard`` documents, as far as the catalog knows."""
+        shards = shard_paths(ctx.folder(self.inputs[0]))
+        repeated = _repeated(shards)
         units: list[Unit] = []
-        seen: dict[str, str] = {}
-        for number, source in enumerate(self._sources):
-            hashes = sources.hashes(self._files(number, ctx))
-            if isinstance(source, ArxivSource):
-                payloads = self._arxiv_payloads(number, source, ctx, hashes)
-            else:
-                payloads = self._file_payloads(number, hashes, seen)
-            for payload, digest in payloads:
+        for path in shards:
+            entries = _entries(path)
+            first = 0
+            while first < len(entries):
+                count = self._fill(entries, first)
+                chosen = entries[first : first + count]
+                payload = {
+                    "shard": path.name,
+                    "first": first,
+                    "count": count,
+                    "repeated": [i for i in range(count) if (path.name, first + i) in repeated],
+                    "hashes": {n: _tree_hash(n, ctx, sources) for n in _unhashed(chosen)},
+                }
+                rows = [{**vars(e), "created": str(e.created)} for e in chosen]
+                digest = sha256_value([rows, payload["repeated"], payload["hashes"]])
                 units.append(Unit(len(units), payload, digest))
+                first += count
         return units
 
-    def _arxiv_payloads(
-        self, number: int, source: ArxivSource, ctx: StageContext, hashes: dict[str, str]
-    ) -> list[tuple[dict[str, Any], str]]:
-        everything = sha256_value(sorted(hashes.items()))
-        return [
-            ({"source": number, "start": start, "end": end}, sha256_value([everything, start, end]))
-            for start, end in line_blocks(ctx.path(source.metadata), self._per_shard)
-        ]
-
-    def _file_payloads(
-        self, number: int, hashes: dict[str, str], seen: dict[str, str]
-    ) -> list[tuple[dict[str, Any], str]]:
-        files = []
-        for name, sha256 in hashes.items():
-            # The same bytes twice would give two documents one id; the first one is kept.
-            files.append([name, sha256, seen.get(sha256)])
-            seen.setdefault(sha256, name)
-        blocks = [files[i : i + self._per_shard] for i in range(0, len(files), self._per_shard)]
-        return [({"source": number, "files": b}, sha256_value(b)) for b in blocks]
+    def _fill(self, entries: list[Entry], first: int) -> int:
+        """Returns how many entries from ``first`` on fill a shard; at least one."""
+        documents = count = 0
+        while first + count < len(entries) and documents < self._per_shard:
+            documents += max(entries[first + count].expected, 1)
+            count += 1
+        return count
 
     def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
-        """Reads one block of records."""
-        source = self._sources[unit.payload["source"]]
+        """Reads one block of entries."""
+        payload = unit.payload
+        table = read_shard(ctx.folder(self.inputs[0]) / payload["shard"])
+        entries = read_entries(table.slice(payload["first"], payload["count"]))
         documents: list[Document] = []
         rejects: list[Reject] = []
-        seen: set[str] = set()
-        if isinstance(source, ArxivSource):
-            path = ctx.path(source.metadata)
-            outcomes = [
-                read_paper(line, f"{source.metadata}@{offset}", source, ctx.root)
-                for offset, line in read_records(path, unit.payload["start"], unit.payload["end"])
-            ]
-        else:
-            outcomes = [
-                _duplicate(name, sha256, first, source)
-                if first
-                else read_file(ctx.path(name), name, sha256, source)
-                for name, sha256, first in unit.payload["files"]
-            ]
-        for document, reject in outcomes:
-            if document is not None and document.doc_id in seen:
-                reject = Reject(document.doc_id, Reason.DUPLICATE_ID, "seen before", document.title)
-            if reject is not None:
-                rejects.append(reject)
-            elif document is not None:
-                seen.add(document.doc_id)
-                documents.append(document)
-        return ShardResult(documents_table(documents), rejects, rows_in=len(outcomes))
+        metrics: dict[str, int | float] = {}
+        for position, entry in enumerate(entries):
+            again = position in payload["repeated"]
+            for outcome in self._outcomes(entry, again, payload["hashes"], ctx):
+                if isinstance(outcome, Document):
+                    documents.append(outcome)
+                    key = f"{entry.source}/documents"
+                else:
+                    rejects.append(outcome)
+                    key = f"{entry.source}/{outcome.reason.value}"
+                metrics[key] = metrics.get(key, 0) + 1
+        return ShardResult(
+            documents_table(documents),
+            rejects,
+            rows_in=len(documents) + len(rejects),
+            metrics=metrics,
+        )
+
+    def _outcomes(
+        self, entry: Entry, again: bool, hashes: dict[str, str], ctx: StageContext
+    ) -> Iterator[Outcome]:
+        if again:
+            return iter([Reject(entry.doc_id, Reason.DUPLICATE_ID, "listed before")])
+        source = self._sources[entry.number]
+        if isinstance(source, WikipediaSource):
+            return _articles(entry, source, ctx)
+        return iter(read_entry(entry, hashes, ctx.root))
 
 
-def _duplicate(name: str, sha256: str, first: str, source: FilesSource) -> tuple[None, Reject]:
-    doc_id = f"{source.name}:{sha256[:16]}"
-    return None, Reject(doc_id, Reason.DUPLICATE_ID, f"{name} has the same bytes as {first}")
+def _articles(entry: Entry, source: WikipediaSource, ctx: StageContext) -> Iterator[Outcome]:
+    found = False
+    for document, reject in read_stream(StreamRecord(**entry.meta), source, ctx.root):
+        outcome = document or reject
+        if outcome is not None:
+            found = True
+            yield outcome
+    if not found:
+        yield Reject(entry.doc_id, Reason.MISSING_PAGE, "no article in this stretch of the dump")
+
+
+def read_entry(entry: Entry, hashes: dict[str, str], root: Path) -> list[Outcome]:
+    """Reads one file, and where that fails the entry's other file.
+
+    Args:
+        entry: what to read.
+        hashes: file name to content hash, for files that the catalog has none of.
+        root: folder that file names start from.
+
+    Returns:
+        Its documents, and rejects for parts that could not be read; never empty.
+    """
+    fault: Unreadable | None = None
+    for name, kind in ((entry.file, entry.kind), (entry.fallback, "pdf")):
+        if name is None:
+            continue
+        meta = {"file": name, "sha256": entry.sha256 or hashes.get(name)}
+        if fault is not None:
+            meta["instead_of"] = f"{entry.file}: {fault.detail}"
+        try:
+            reading = _read(kind, root / name, entry.split)
+        except Unreadable as error:
+            fault = fault or error
+            continue
+        outcomes = [*_documents(entry, reading, meta), *_faults(entry, reading, name)]
+        return outcomes or [Reject(entry.doc_id, Reason.EMPTY_TEXT, name)]
+    assert fault is not None
+    return [Reject(entry.doc_id, fault.reason, f"{entry.file}: {fault.detail}", fault.text)]
+
+
+def _read(kind: str, path: Path, split: bool) -> Reading:
+    """Reads a file.
+
+    Raises:
+        Unreadable: it cannot be read, whatever the reader stumbled over.
+    """
+    if kind in _LATER and not split:
+        return Reading([Part(None, None)])
+    try:
+        if kind == "wikitext":
+            return Reading([Part(None, render_article(decode(path.read_bytes(), path.name)[0], path.stem))])
+        return read(kind, path, split)
+    except Unreadable:
+        raise
+    except OSError as error:
+        raise Unreadable(Reason.UNREADABLE_FILE, str(error.strerror or error)) from error
+    except Exception as error:
+        # A border: parsers of foreign formats raise anything, and one bad file must not end a run.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        detail = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+        log.warning("%s: %s", path.name, detail)
+        raise Unreadable(Reason.READER_FAILED, detail) from error
+
+
+def _documents(entry: Entry, reading: Reading, meta: dict[str, Any]) -> Iterator[Outcome]:
+    """Yields a document per part; a part without text is a reject."""
+    book: dict[str, Any] = {"language": reading.language} if reading.language else {}
+    if entry.split:
+        book |= {
+            "book": reading.title or entry.meta.get("book"),
+            "authors": reading.authors or entry.meta.get("authors"),
+        }
+    for number, part in enumerate(reading.parts, 1):
+        doc_id = entry.doc_id if len(reading.parts) == 1 else f"{entry.doc_id}:{number:03d}"
+        if part.text is not None and not part.text.strip():
+            yield Reject(doc_id, Reason.EMPTY_TEXT, f"{entry.file}: {part.title or ''}")
+            continue
+        yield Document(
+            doc_id=doc_id,
+            source=entry.source,
+            # An arXiv record's own title is better than what is found in the paper's text.
+            title=entry.title or part.title or reading.title or Path(entry.file).stem,
+            text=part.text,
+            license=reading.license or entry.license,
+            created=entry.created or reading.created,
+            url=entry.url or reading.url,
+            meta={**entry.meta, **reading.meta, **book, **part.meta, **meta},
+            pages=part.pages,
+        )
+
+
+def _faults(entry: Entry, reading: Reading, name: str) -> Iterator[Reject]:
+    for fault in reading.faults:
+        yield Reject(entry.doc_id, fault.reason, f"{name}: {fault.detail}", fault.text)
+
+
+def _entries(path: Path) -> list[Entry]:
+    return read_entries(read_shard(path))
+
+
+def _unhashed(entries: list[Entry]) -> list[str]:
+    return [
+        name
+        for e in entries
+        if e.sha256 is None
+        for name in (e.file, e.fallback)
+        if name is not None
+    ]
+
+
+def _tree_hash(name: str, ctx: StageContext, sources: SourceIndex) -> str:
+    hashes = list(sources.hashes(source_tree(ctx.path(name))).values())
+    return hashes[0] if len(hashes) == 1 else sha256_value(hashes)
+
+
+def _repeated(shards: list[Path]) -> set[tuple[str, int]]:
+    """Returns (shard, row) of every entry whose id an earlier one has."""
+    if not shards:
+        return set()
+    listed = pl.concat(
+        pl.read_parquet(path, columns=["doc_id"])
+        .with_row_index("row")
+        .with_columns(shard=pl.lit(path.name))
+        for path in shards
+    )
+    again = listed.filter(~pl.col("doc_id").is_first_distinct())
+    return {(row["shard"], row["row"]) for row in again.iter_rows(named=True)}

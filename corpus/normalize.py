@@ -57,21 +57,36 @@ def normalize_text(text: str) -> str:
 def normalize_pages(
     text: str, pages: list[dict[str, Any]] | None
 ) -> tuple[str, list[dict[str, Any]] | None]:
-    """Normalizes a text page by page and lays its page spans anew."""
+    """Normalizes a text page by page and lays its page spans anew.
+
+    What stands between two pages stays: a paragraph that runs over a page's end is one paragraph.
+    """
     if not pages:
         return normalize_text(text), pages
     parts: list[str] = []
     moved: list[dict[str, Any]] = []
-    position = 0
+    position = end = 0
+    between = ""
     for page in pages:
-        part = normalize_text(text[page["start_char"] : page["end_char"]])
-        if part and position:
-            parts.append("\n\n")
-            position += 2
-        parts.append(part)
+        raw = text[page["start_char"] : page["end_char"]]
+        part = normalize_text(raw)
+        between += text[end : page["start_char"]] + raw[: len(raw) - len(raw.lstrip())]
+        end = page["end_char"]
+        if part:
+            joint = _joint(between) if position else ""
+            parts += [joint, part]
+            position += len(joint)
+            between = raw[len(raw.rstrip()) :]
         moved.append({**page, "start_char": position, "end_char": position + len(part)})
         position += len(part)
     return "".join(parts), moved
+
+
+def _joint(between: str) -> str:
+    """Returns what stands between two pages: a blank line, a line's end, a space or nothing."""
+    if between.count("\n") > 1:
+        return "\n\n"
+    return "\n" if "\n" in between else " " if between else ""
 
 
 class NormalizeStage(ShardStage):

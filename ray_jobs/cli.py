@@ -17,31 +17,13 @@ from rich.table import Table
 
 from core.errors import AstromillError
 from core.recipe import Recipe, load_recipe
+from ray_jobs.corpus_commands import add_corpus_commands
 from ray_jobs.execute import execute, explain
 from ray_jobs.inspect_path import inspect_path
+from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 
 _DEMO = "recipes/demo.yaml"
-
-RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe value; may be repeated."),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Shards in work at once; the output does not depend on it."),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Ray cluster to use (auto, host:port); default: a local one, on loopback."),
-]
-
-
-def _example(*lines: str) -> str:
-    # \b keeps click from joining the lines.
-    return "Example:\n\n" + "\n\n".join(f"    {line}" for line in lines)
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +35,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog=_example(f"astromill run {_DEMO} --until corpus.tokens"))
+@app.command(epilog=example(f"astromill run {_DEMO} --until corpus.tokens"))
 def run(
     recipe: RecipeFile,
     until: Annotated[
@@ -72,9 +54,7 @@ def run(
     execute(loaded, lambda p: p.select(until, only), address=address, workers=workers)
 
 
-@app.command(
-    epilog=_example(f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05")
-)
+@app.command(epilog=example(f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05"))
 def status(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Show which stages are up to date, which would run again, and why."""
     pipeline = build_pipeline(load_recipe(recipe, set_ or []))
@@ -101,7 +81,7 @@ def status(recipe: RecipeFile, set_: Overrides = None) -> None:
     console.print(f"{stale} of {len(pipeline.stages)} stages would run", highlight=False)
 
 
-@app.command(epilog=_example("astromill inspect runs/demo/corpus/filter --rows 2"))
+@app.command(epilog=example("astromill inspect runs/demo/corpus/filter --rows 2"))
 def inspect(
     path: Annotated[Path, typer.Argument(help="Stage folder or Parquet file.")],
     rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
@@ -114,7 +94,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="Check, show and describe re
 app.add_typer(recipe_app, name="recipe")
 
 
-@recipe_app.command(epilog=_example(f"astromill recipe check {_DEMO}"))
+@recipe_app.command(epilog=example(f"astromill recipe check {_DEMO}"))
 def check(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Check a recipe and the files it names; say what it would run."""
     pipeline = build_pipeline(load_recipe(recipe, set_ or []))
@@ -124,13 +104,13 @@ def check(recipe: RecipeFile, set_: Overrides = None) -> None:
     Console().print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}", highlight=False)
 
 
-@recipe_app.command(epilog=_example("astromill recipe schema > astromill.schema.json"))
+@recipe_app.command(epilog=example("astromill recipe schema > astromill.schema.json"))
 def schema() -> None:
     """Print the recipe's JSON Schema, for editors."""
     sys.stdout.write(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
 
 
-@recipe_app.command(epilog=_example(f"astromill recipe show {_DEMO} --set seed=7"))
+@recipe_app.command(epilog=example(f"astromill recipe show {_DEMO} --set seed=7"))
 def show(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Print a recipe with every default and override filled in."""
     data = load_recipe(recipe, set_ or []).recipe.model_dump(mode="json")
@@ -139,6 +119,8 @@ def show(recipe: RecipeFile, set_: Overrides = None) -> None:
 
 _STAGES = {
     "corpus": {
+        "wiki_pages": "Search Wikipedia's categories for articles.",
+        "catalog": "List what there is to read, after the filters.",
         "ingest": "Read the sources into documents.",
         "ocr": "Read the text of PDFs.",
         "normalize": "Repair Unicode with ftfy.",
@@ -190,10 +172,14 @@ def _stage_command(name: str, text: str) -> Callable[..., None]:
 def _add_stages() -> None:
     for group, steps in _STAGES.items():
         group_app = typer.Typer(no_args_is_help=True, help=f"The {group} stages, one by one.")
+        if group == "corpus":
+            add_corpus_commands(group_app)
         for step, text in steps.items():
+            if f"{group}.{step}" == "corpus.ocr":
+                continue  # that command also reads a single PDF
             command = step.replace("_", "-")
-            example = _example(f"astromill {group} {command} {_DEMO}")
-            group_app.command(command, epilog=example)(_stage_command(f"{group}.{step}", text))
+            shown = example(f"astromill {group} {command} {_DEMO}")
+            group_app.command(command, epilog=shown)(_stage_command(f"{group}.{step}", text))
         app.add_typer(group_app, name=group)
 
 

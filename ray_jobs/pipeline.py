@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from corpus.wikipedia.stage import WikiPagesStage
+
 from core.errors import RecipeError
 from core.graph import AnyStage, Pipeline
 from core.recipe import LoadedRecipe, Recipe
@@ -9,9 +11,11 @@ from core.recipe.corpus import Corpus, Perplexity
 from core.recipe.engine import Engine
 from core.recipe.eval import Eval
 from core.recipe.merge import Merge
+from core.recipe.sources import WikipediaSource
 from core.recipe.synth import Synth
 from core.recipe.train import Train
 from core.stage import StageContext
+from corpus.catalog import CatalogStage
 from corpus.filter import FilterStage
 from corpus.ingest import IngestStage
 from corpus.normalize import NormalizeStage
@@ -31,6 +35,7 @@ from train.base import BaseModelStage
 from train.stage import TrainStage
 
 _BASE = "train.base"
+_WIKI_PAGES = "corpus.wiki_pages"
 
 
 def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
@@ -38,10 +43,13 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
 
     ::
 
-        ingest -> ocr -> normalize -> [scorer] -> score -> threshold -> filter -> tokens -> cpt
-                             |                                             |               |
-                             +-> base (tokenizer)                          +-> qa -> chat -> sft
-                                                          instruct -> chat -> instruct       |
+        [wiki_pages] -> catalog -> ingest -> ocr -> normalize
+                                                       |
+          +--------------------------------------------+
+          |-> [scorer] -> score -> threshold -> filter -> tokens -> cpt
+          |                                        |                 |
+          +-> base (tokenizer)                     +-> qa -> chat -> sft
+                                  instruct -> chat -> instruct       |
                               report <- scores <- mcq, heldout <- base, cpt, sft, merged <- merge
 
     Raises:
@@ -72,8 +80,11 @@ def _needs(section: str, other: str) -> RecipeError:
 
 def _corpus(recipe: Recipe) -> list[AnyStage]:
     corpus, train = recipe.corpus, recipe.train
-    stages: list[AnyStage] = [
-        IngestStage(corpus),
+    searched = [s for s in corpus.sources if isinstance(s, WikipediaSource) and s.roots]
+    stages: list[AnyStage] = [WikiPagesStage(searched)] if searched else []
+    stages += [
+        CatalogStage(corpus, _WIKI_PAGES if searched else None),
+        IngestStage(corpus, "corpus.catalog"),
         OcrStage(corpus.ocr, "corpus.ingest"),
         NormalizeStage(corpus.normalize, "corpus.ocr"),
     ]

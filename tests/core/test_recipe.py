@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import RecipeError
 from core.recipe import Recipe, load_recipe
-from core.recipe.corpus import ArxivSource, FilesSource
 from core.recipe.eval import Eval
+from core.recipe.sources import ArxivSource, FilesSource
 from core.recipe.train import Base, TinyModel, Trainer
 
 GOOD = """\
@@ -112,6 +112,20 @@ def test_a_value_that_does_not_fit(write: Write, old: str, new: str, key: str, l
     error = _error(write(GOOD.replace(old, new)))
     assert "does not fit: " in error.what
     assert error.where.endswith(f"recipe.yaml:{line}, key {key}")
+
+
+@pytest.mark.parametrize(
+    ("sources", "what"),
+    [
+        ("[{kind: text, name: a, paths: [x]}, {kind: pdf, name: a, paths: [y]}]", "two sources"),
+        ("[{kind: text, name: a/b, paths: [x]}]", "may not hold a slash"),
+        ("[{kind: arxiv, metadata: m.json}]", "name a folder of PDFs"),
+        ("[{kind: wikipedia, dump: d, roots: [Stars]}]", "needs the tables"),
+    ],
+)
+def test_sources_that_cannot_be(write: Write, sources: str, what: str) -> None:
+    text = f"name: demo\nrun_dir: runs/demo\ncorpus:\n  sources: {sources}\n"
+    assert what in _error(write(text)).what
 
 
 def test_a_missing_key(write: Write) -> None:

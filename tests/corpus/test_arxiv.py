@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from core.recipe.corpus import ARAA_DOI, ARAA_JOURNAL_REF, ArxivSource
+from core.recipe.sources import ARAA_DOI, ARAA_JOURNAL_REF, ArxivSource
 from core.rejects import Reason, Reject
-from corpus.arxiv import created, read_paper
-from corpus.documents import Document, documents_table
+from core.errors import InputError
+from corpus.arxiv import ArxivReader, created, excluded_ids
+from corpus.entries import Entry, entries_table, read_entries
 
 RECORD: dict[str, Any] = {
     "id": "0704.0001",
@@ -41,33 +42,33 @@ def _put(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"%PDF")
 
 
-def _read(
-    root: Path, changes: dict[str, Any] | bytes, **source: Any
-) -> tuple[Document | None, Reject | None]:
+def _read(root: Path, changes: dict[str, Any] | bytes, **source: Any) -> Entry | Reject:
     _put(root / "pdf", "0704.0001.pdf")
     line = changes if isinstance(changes, bytes) else json.dumps({**RECORD, **changes}).encode()
-    return read_paper(line, "meta.jsonl@7", _source(**source), root)
+    return ArxivReader(_source(**source), 0, root).read(line, "meta.jsonl@7")
 
 
-def _kept(root: Path, changes: dict[str, Any] | bytes, **source: Any) -> Document:
-    document, reject = _read(root, changes, **source)
-    assert reject is None
-    assert document is not None
-    documents_table([document])  # it can be written
-    return document
+def _kept(root: Path, changes: dict[str, Any] | bytes, **source: Any) -> Entry:
+    entry = _read(root, changes, **source)
+    assert isinstance(entry, Entry)
+    (again,) = read_entries(entries_table([entry]))  # it can be written and read back
+    assert again.doc_id == entry.doc_id
+    return entry
 
 
 def _rejected(root: Path, changes: dict[str, Any] | bytes, **source: Any) -> Reject:
-    document, reject = _read(root, changes, **source)
-    assert document is None
-    assert reject is not None
+    reject = _read(root, changes, **source)
+    assert isinstance(reject, Reject)
     return reject
 
 
 def test_a_kept_paper(tmp_path: Path) -> None:
-    assert _kept(tmp_path, {}) == Document(
+    assert _kept(tmp_path, {}) == Entry(
         doc_id="arxiv:0704.0001",
         source="arxiv",
+        number=0,
+        kind="pdf",
+        file="pdf/0704.0001.pdf",
         title="Dust between the stars",
         license="http://creativecommons.org/licenses/by/4.0/",
         created=date(2007, 4, 2),
@@ -77,7 +78,7 @@ def test_a_kept_paper(tmp_path: Path) -> None:
             "categories": "astro-ph.GA hep-ph",
             "doi": "10.1000/1",
             "journal_ref": "ApJ 1, 2",
-            "file": "pdf/0704.0001.pdf",
+            "abstract": None,
         },
     )
 
@@ -99,6 +100,72 @@ def test_excluded_category(tmp_path: Path, categories: Any) -> None:
     reject = _rejected(tmp_path, {"categories": categories})
     assert (reject.doc_id, reject.reason) == ("arxiv:0704.0001", Reason.EXCLUDED_CATEGORY)
     assert reject.text == "Dust between the stars"
+
+
+def test_without_cross_lists_only_the_first_category_counts(tmp_path: Path) -> None:
+    _kept(tmp_path, {"categories": "gr-qc hep-ph"}, cross_listed=False)
+    reject = _rejected(tmp_path, {"categories": "hep-ph gr-qc"}, cross_listed=False)
+    assert reject.reason is Reason.EXCLUDED_CATEGORY
+
+
+# --- Licences
+
+
+@pytest.mark.parametrize(
+    ("licenses", "stated", "kept"),
+    [
+        (None, None, True),
+        (["*creativecommons.org/*"], "http://creativecommons.org/licenses/by/4.0/", True),
+        (["*creativecommons.org/*"], "http://arxiv.org/licenses/nonexclusive-distrib/1.0/", False),
+        (["*creativecommons.org/*"], None, False),
+        (["*creativecommons.org/*", "none"], None, True),
+        (["none"], "http://creativecommons.org/licenses/by/4.0/", False),
+    ],
+)
+def test_allowed_licences(
+    tmp_path: Path, licenses: list[str] | None, stated: str | None, kept: bool
+) -> None:
+    if kept:
+        _kept(tmp_path, {"license": stated}, licenses=licenses)
+    else:
+        reject = _rejected(tmp_path, {"license": stated}, licenses=licenses)
+        assert reject.reason is Reason.EXCLUDED_LICENSE
+        assert reject.detail == f"license: {stated or 'none stated'}"
+
+
+# --- Exclusion lists
+
+
+def test_listed_ids_are_left_out_and_the_list_is_named(tmp_path: Path) -> None:
+    (tmp_path / "no.txt").write_text("# reviews\n\narXiv:0704.0001v3  # this one\n0704.0005\n")
+    reject = _rejected(tmp_path, {}, exclude_ids=["no.txt"])
+    assert (reject.reason, reject.detail) == (Reason.EXCLUDED_ID, "listed in no.txt")
+
+
+def test_a_list_of_ids_that_is_none_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "no.txt").write_text("0704.0001\nCrab nebula\n")
+    with pytest.raises(InputError, match="Crab nebula") as error:
+        excluded_ids([("no.txt", tmp_path / "no.txt")])
+    assert error.value.where == "no.txt, line 2"
+    with pytest.raises(InputError, match="cannot read"):
+        excluded_ids([("gone.txt", tmp_path / "gone.txt")])
+
+
+# --- Withdrawn papers are flagged
+
+
+@pytest.mark.parametrize(
+    ("record", "flagged"),
+    [
+        ({"comments": "This paper has been withdrawn by the author due to an error"}, True),
+        ({"comments": "Withdrawn"}, True),
+        ({"abstract": "  This paper is withdrawn\n"}, True),
+        ({"comments": "12 pages; gas is withdrawn from the disc"}, False),
+        ({"comments": None}, False),
+    ],
+)
+def test_withdrawn(tmp_path: Path, record: dict[str, Any], flagged: bool) -> None:
+    assert _kept(tmp_path, record).meta.get("withdrawn", False) is flagged
 
 
 # --- Dates
@@ -277,7 +344,7 @@ def test_the_rules_can_be_switched_off(tmp_path: Path) -> None:
         b'{"id": "../../etc/passwd"}',
         b'{"id": "astro-ph/../9901001"}',
         b'{"id": "0704.0001\\n"}',
-        b'{"id": "0704.00001v2"}',
+        b'{"id": "0704.00001w2"}',
         '{"id": "٠٧٠٤.٠٠٠١"}'.encode(),
         b'{"id": "0704.0001", "n": ' + b"1" * 5000 + b"}",
         b'{"id": "0704.0001", "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -304,14 +371,14 @@ def test_every_depth_of_nesting_is_kept_or_rejected(tmp_path: Path) -> None:
         for key in ("authors", "categories", "versions", "id", "extra"):
             nested = "[" * depth + "]" * depth
             record = json.dumps({k: v for k, v in RECORD.items() if k != key})
-            document, _ = _read(tmp_path, f'{record[:-1]}, "{key}": {nested}}}'.encode())
-            if document is not None:
-                documents_table([document])
+            entry = _read(tmp_path, f'{record[:-1]}, "{key}": {nested}}}'.encode())
+            if isinstance(entry, Entry):
+                entries_table([entry])
 
 
 def test_escaped_halves_of_surrogate_pairs_are_replaced(tmp_path: Path) -> None:
-    document = _kept(tmp_path, {"title": "x \ud83d", "authors": "\udc00"})
-    row = documents_table([document]).to_pylist()[0]
+    entry = _kept(tmp_path, {"title": "x \ud83d", "authors": "\udc00"})
+    row = entries_table([entry]).to_pylist()[0]
     assert row["title"] == "x ?"
 
 
@@ -321,6 +388,22 @@ def test_a_missing_or_odd_value_does_not_matter(tmp_path: Path, key: str) -> Non
     _kept(tmp_path, json.dumps(without).encode())
     for value in (None, 5, float("nan"), ["x"], {"a": 1}):
         _kept(tmp_path, {key: value})
+
+
+def test_a_version_in_the_id_is_not_part_of_it(tmp_path: Path) -> None:
+    assert _kept(tmp_path, {"id": "0704.0001v2"}).doc_id == "arxiv:0704.0001"
+
+
+def test_latex_is_read_first_and_the_pdf_stands_by(tmp_path: Path) -> None:
+    _put(tmp_path / "tex", "0704.0001.tar.gz")
+    entry = _kept(tmp_path, {}, latex="tex")
+    assert (entry.kind, entry.file, entry.fallback) == (
+        "latex",
+        "tex/0704.0001.tar.gz",
+        "pdf/0704.0001.pdf",
+    )
+    reject = _rejected(tmp_path, {"id": "0704.0009"}, latex="tex")
+    assert reject.detail == "no PDF below pdf, no LaTeX source below tex"
 
 
 def test_missing_pdf(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where arXiv papers' PDFs lie, and how the metadata file is cut into blocks of lines."""
+"""Where arXiv papers' PDFs and LaTeX sources lie."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import InputError
-from corpus.arxiv import find_pdf, line_blocks, read_records
+from corpus.arxiv_files import LATEX_ENDINGS, PDF_ENDINGS, find_paper, paper_names, source_tree
+
+
+def find_pdf(folder: Path, identifier: str) -> Path | None:
+    return find_paper(folder, identifier, PDF_ENDINGS)
 
 
 def _put(folder: Path, *names: str) -> None:
@@ -71,36 +74,38 @@ def test_a_folder_that_does_not_exist_holds_nothing(tmp_path: Path) -> None:
     assert find_pdf(tmp_path / "absent", "0704.0001") is None
 
 
-def _lines(path: Path, per_block: int) -> list[list[bytes]]:
-    blocks = line_blocks(path, per_block)
-    return [[line for _, line in read_records(path, start, end)] for start, end in blocks]
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0704.0001.tar.gz",
+        "0704.0001v2.tgz",
+        "0704/0704.0001v1.gz",
+        "0704.0001.tex",
+        "0704.0001.zip",
+        "0704.0001",
+        "0704/0704.0001v2/main.tex",
+        "src/0704/0704.0001.gz",
+    ],
+)
+def test_layouts_of_latex_sources(tmp_path: Path, name: str) -> None:
+    _put(tmp_path, name)
+    found = find_paper(tmp_path, "0704.0001", LATEX_ENDINGS)
+    assert found == tmp_path / name.removesuffix("/main.tex")
+    assert found is not None
+    assert source_tree(found) == [tmp_path / name]
+    assert find_paper(tmp_path, "0704.0002", LATEX_ENDINGS) is None
 
 
-def test_blocks_hold_every_line_once(tmp_path: Path) -> None:
-    path = tmp_path / "meta.jsonl"
-    lines = [b'{"a": 1}\n', b"\n", b'{"b": "\xc3\xa4"}\r\n', b"   \n", b'{"c": 3}']
-    path.write_bytes(b"".join(lines))
-    records = [lines[0], lines[2], lines[4]]
-    for per_block in (1, 2, 3, 100):
-        ranges = list(line_blocks(path, per_block))
-        assert [start for start, _ in ranges] == [0, *[end for _, end in ranges[:-1]]]
-        assert ranges[-1][1] == path.stat().st_size
-        assert [line for block in _lines(path, per_block) for line in block] == records
-    offsets = [offset for offset, _ in read_records(path, 0, path.stat().st_size)]
-    assert offsets == [0, 10, 27]
-    assert list(read_records(path, 10, 10)) == []
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.pdf").write_bytes(b"%PDF")
+    folder = tmp_path / "pdf"
+    _put(folder, "store/x.pdf")
+    (folder / "0704.0001.pdf").symlink_to(tmp_path / "secret.pdf")
+    (folder / "0704.0002.pdf").symlink_to(folder / "store" / "x.pdf")
+    assert find_pdf(folder, "0704.0001") is None
+    assert find_pdf(folder, "0704.0002") == folder / "0704.0002.pdf"
 
 
-def test_an_empty_file_has_no_block(tmp_path: Path) -> None:
-    (tmp_path / "meta.jsonl").write_bytes(b"")
-    assert list(line_blocks(tmp_path / "meta.jsonl", 5)) == []
-
-
-@pytest.mark.parametrize("head", [b"", b"\n  ", b"\xef\xbb\xbf"])
-def test_a_json_array_is_refused_with_the_way_out(tmp_path: Path, head: bytes) -> None:
-    path = tmp_path / "meta.json"
-    path.write_bytes(head + b'[{"id": "0704.0001"}]')
-    with pytest.raises(InputError, match="one JSON array") as error:
-        list(line_blocks(path, 5))
-    assert error.value.where == str(path)
-    assert "jq" in error.value.remedy
+def test_names_are_all_files_below(tmp_path: Path) -> None:
+    _put(tmp_path, "b.pdf", "0704/a.pdf")
+    assert paper_names(tmp_path) == ["0704/a.pdf", "b.pdf"]

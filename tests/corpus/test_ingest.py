@@ -1,161 +1,169 @@
+"""Ingest: entries to documents, units of even size, and whatever a file does wrong as a reject."""
+
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.errors import InputError
 from core.recipe.corpus import Corpus
-from core.rejects import Reason
+from core.rejects import Reason, Reject
 from core.schema import DOCUMENT
+from core.shards import shard_name, write_shard
 from core.sources import SourceIndex
-from core.stage import ShardResult, StageContext, Unit
-from corpus.ingest import IngestStage
+from core.stage import StageContext, Unit
+from corpus import ingest
+from corpus.entries import Entry, entries_table
+from corpus.ingest import IngestStage, read_entry
+
+CATALOG = "corpus.catalog"
 
 
-def _stage(*sources: dict[str, Any], per_shard: int = 2) -> IngestStage:
-    corpus = Corpus.model_validate({"sources": list(sources), "documents_per_shard": per_shard})
-    return IngestStage(corpus)
+def _stage(per_shard: int = 2) -> IngestStage:
+    source = {"kind": "markdown", "name": "notes", "paths": ["x"]}
+    return IngestStage(
+        Corpus.model_validate({"sources": [source], "documents_per_shard": per_shard}), CATALOG
+    )
 
 
-def _markdown(**changes: Any) -> dict[str, Any]:
-    return {"kind": "markdown", "name": "notes", "paths": ["notes"], **changes}
+def _entry(name: str, kind: str = "markdown", **changes: Any) -> Entry:
+    values = {"sha256": "0" * 64, "license": "CC0", **changes}
+    return Entry(f"notes:{name}", "notes", 0, kind, name, **values)
+
+
+def _catalog(ctx: StageContext, *shards: list[Entry]) -> None:
+    for number, entries in enumerate(shards):
+        write_shard(ctx.folder(CATALOG) / shard_name(number), entries_table(entries))
+
+
+def _write(ctx: StageContext, **files: str) -> None:
+    for name, text in files.items():
+        (ctx.root / f"{name}.md").write_text(text)
 
 
 def _plan(stage: IngestStage, ctx: StageContext) -> list[Unit]:
     return stage.plan(ctx, SourceIndex(ctx.root, ctx.run_dir / "sources.json"))
 
 
-def _ingest(stage: IngestStage, ctx: StageContext) -> list[ShardResult]:
-    results = [stage.process(unit, ctx) for unit in _plan(stage, ctx)]
-    for result in results:
+def _run(stage: IngestStage, ctx: StageContext) -> tuple[list[list[dict[str, Any]]], list[Reject]]:
+    shards, rejects = [], []
+    for unit in _plan(stage, ctx):
+        result = stage.process(unit, ctx)
         assert result.kept.schema == DOCUMENT
         assert result.rows_in == result.kept.num_rows + len(result.rejected)
-    return results
+        shards.append(result.kept.to_pylist())
+        rejects += result.rejected
+    return shards, rejects
 
 
-def _write(root: Path, **files: str) -> None:
-    for name, text in files.items():
-        path = root / "notes" / f"{name}.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+def test_units_hold_as_many_entries_as_fill_a_shard(context: StageContext) -> None:
+    _write(context, a="A", b="B", c="C", d="D")
+    _catalog(
+        context,
+        [_entry("a.md"), _entry("b.md", expected=5), _entry("c.md")],
+        [_entry("d.md")],
+    )
+    shards, rejects = _run(_stage(), context)
+    assert [[d["text"] for d in shard] for shard in shards] == [["A", "B"], ["C"], ["D"]]
+    assert not rejects
+    assert [len(s) for s in _run(_stage(per_shard=1), context)[0]] == [1, 1, 1, 1]
 
 
-def _write_papers(root: Path, *identifiers: str) -> dict[str, Any]:
-    lines = [
-        json.dumps({"id": i, "title": i, "categories": "astro-ph.GA"}) + "\n" for i in identifiers
+def test_a_documents_columns(context: StageContext) -> None:
+    _write(context, a="---\ntitle: Stars\nlicense: CC-BY-4.0\nurl: http://x\n---\n\nA star.\n")
+    _write(context, b="Plain.\n")
+    _catalog(context, [_entry("a.md"), _entry("b.md")])
+    ((a, b),), _ = _run(_stage(), context)
+    assert (a["doc_id"], a["title"], a["license"], a["url"]) == (
+        "notes:a.md",
+        "Stars",
+        "CC-BY-4.0",
+        "http://x",
+    )
+    assert (b["title"], b["license"]) == ("b", "CC0")
+    assert json.loads(b["meta"])["file"] == "b.md"
+    assert json.loads(b["meta"])["sha256"] == "0" * 64
+
+
+def test_pdfs_are_left_to_ocr_and_a_papers_content_counts(context: StageContext) -> None:
+    (context.root / "p.pdf").write_bytes(b"%PDF one")
+    _catalog(context, [_entry("p.pdf", "pdf", sha256=None, title="T", url="u")])
+    stage = _stage()
+    assert stage.source_files(context) == [context.root / "p.pdf"]
+    before = _plan(stage, context)
+    ((document,),), _ = _run(stage, context)
+    assert (document["text"], document["title"]) == (None, "T")
+    first = json.loads(document["meta"])["sha256"]
+    (context.root / "p.pdf").write_bytes(b"%PDF two")
+    assert _plan(stage, context)[0].digest != before[0].digest
+    ((document,),), _ = _run(stage, context)
+    assert json.loads(document["meta"])["sha256"] != first
+
+
+def test_an_id_listed_twice_is_a_duplicate_in_any_shard(context: StageContext) -> None:
+    _write(context, a="A", b="B")
+    _catalog(context, [_entry("a.md"), _entry("b.md")], [_entry("b.md"), _entry("a.md")])
+    shards, rejects = _run(_stage(), context)
+    assert [[d["text"] for d in shard] for shard in shards] == [["A", "B"], []]
+    assert [(r.doc_id, r.reason) for r in rejects] == [
+        ("notes:b.md", Reason.DUPLICATE_ID),
+        ("notes:a.md", Reason.DUPLICATE_ID),
     ]
-    (root / "meta.jsonl").write_text("".join(lines))
-    (root / "pdf").mkdir()
-    for identifier in set(identifiers):
-        (root / "pdf" / f"{identifier}.pdf").write_bytes(b"%PDF")
-    return {"kind": "arxiv", "metadata": "meta.jsonl", "pdfs": "pdf"}
 
 
-def test_files_and_papers_one_source_after_the_other(context: StageContext) -> None:
-    _write(context.root, a="A", b="B", c="C")
-    papers = _write_papers(context.root, "0704.0001", "0704.0002", "0704.0003")
-    stage = _stage(_markdown(), papers)
-    units = _plan(stage, context)
-    assert [u.index for u in units] == [0, 1, 2, 3]
-    assert len({u.digest for u in units}) == 4
-    results = _ingest(stage, context)
-    assert [r.kept["title"].to_pylist() for r in results] == [
-        ["a", "b"],
-        ["c"],
-        ["0704.0001", "0704.0002"],
-        ["0704.0003"],
+def test_a_file_that_cannot_be_read_is_a_reject(context: StageContext) -> None:
+    _write(context, a="   \n")
+    (context.root / "b.md").write_bytes(bytes(range(256)) * 50)
+    _catalog(context, [_entry("a.md"), _entry("b.md"), _entry("gone.md")])
+    _, rejects = _run(_stage(per_shard=9), context)
+    assert [(r.doc_id, r.reason) for r in rejects] == [
+        ("notes:a.md", Reason.EMPTY_TEXT),
+        ("notes:b.md", Reason.INVALID_UTF8),
+        ("notes:gone.md", Reason.UNREADABLE_FILE),
     ]
-    assert results[0].kept["text"].to_pylist() == ["A", "B"]
-    assert results[2].kept["text"].to_pylist() == [None, None]
-    assert sum(len(r.rejected) for r in results) == 0
 
 
-def test_the_plan_depends_on_content_not_on_time(context: StageContext) -> None:
-    _write(context.root, a="A", b="B", c="C")
-    stage = _stage(_markdown())
-    first = _plan(stage, context)
-    assert _plan(stage, context) == first
-    _write(context.root, c="changed")
-    second = _plan(stage, context)
-    assert second[0] == first[0]
-    assert second[1].digest != first[1].digest
+def test_the_pdf_stands_in_for_latex_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "p.tar.gz").write_bytes(b"no archive")
+    (tmp_path / "p.pdf").write_bytes(b"%PDF")
+    entry = _entry("p.tar.gz", "latex", fallback="p.pdf", title="T")
+    (document,) = read_entry(entry, {}, tmp_path)
+    assert not isinstance(document, Reject)
+    assert (document.text, document.meta["file"]) == (None, "p.pdf")
+    assert document.meta["instead_of"].startswith("p.tar.gz: ")
+    (reject,) = read_entry(_entry("p.tar.gz", "latex"), {}, tmp_path)
+    assert isinstance(reject, Reject)
+    assert reject.detail.startswith("p.tar.gz: ")
 
 
-def test_a_new_pdf_changes_the_papers_units(context: StageContext) -> None:
-    papers = _write_papers(context.root, "0704.0001")
-    before = _plan(_stage(papers), context)
-    (context.root / "pdf" / "0704.0001v2.pdf").write_bytes(b"%PDF")
-    assert _plan(_stage(papers), context)[0].digest != before[0].digest
-
-
-def test_the_same_bytes_twice_are_a_duplicate_in_any_shard_or_source(
-    context: StageContext,
+def test_a_reader_that_fails_costs_one_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _write(context.root, a="A", b="B", c="A", d="D", e="A")
-    (context.root / "other").mkdir()
-    (context.root / "other" / "x.md").write_text("D")
-    results = _ingest(_stage(_markdown(), _markdown(name="other", paths=["other"])), context)
-    titles = [t for r in results for t in r.kept["title"].to_pylist()]
-    assert titles == ["a", "b", "d"]
-    rejects = [reject for r in results for reject in r.rejected]
-    assert {r.reason for r in rejects} == {Reason.DUPLICATE_ID}
-    assert [r.detail for r in rejects] == [
-        "notes/c.md has the same bytes as notes/a.md",
-        "notes/e.md has the same bytes as notes/a.md",
-        "other/x.md has the same bytes as notes/d.md",
-    ]
+    def broken(kind: str, path: Path, split: bool) -> Any:
+        raise ZeroDivisionError("by a parser")
+
+    monkeypatch.setattr(ingest, "read", broken)
+    (reject,) = read_entry(_entry("a.md"), {}, tmp_path)
+    assert isinstance(reject, Reject)
+    assert reject.reason is Reason.READER_FAILED
+    assert "ZeroDivisionError: by a parser" in reject.detail
 
 
-def test_a_paper_listed_twice_in_a_shard_is_a_duplicate(context: StageContext) -> None:
-    papers = _write_papers(context.root, "0704.0001", "0704.0001", "0704.0002")
-    (result,) = _ingest(_stage(papers, per_shard=9), context)
-    assert result.kept["doc_id"].to_pylist() == ["arxiv:0704.0001", "arxiv:0704.0002"]
-    (reject,) = result.rejected
-    assert (reject.doc_id, reject.reason) == ("arxiv:0704.0001", Reason.DUPLICATE_ID)
+def test_a_book_is_a_document_per_chapter(tmp_path: Path) -> None:
+    (tmp_path / "b.md").write_text("# One\n\nFirst text.\n\n# Two\n\nSecond text.\n")
+    entry = _entry("b.md", split=True, meta={"book": "T", "authors": ["A"]}, url="u")
+    one, two = read_entry(entry, {}, tmp_path)
+    assert not isinstance(one, Reject)
+    assert not isinstance(two, Reject)
+    assert [d.doc_id for d in (one, two)] == ["notes:b.md:001", "notes:b.md:002"]
+    assert [d.title for d in (one, two)] == ["One", "Two"]
+    assert (one.meta["book"], one.meta["authors"], one.url) == ("T", ["A"], "u")
 
 
-def test_a_shard_of_which_nothing_is_kept(context: StageContext) -> None:
-    papers = _write_papers(context.root, "0704.0001")
-    (context.root / "meta.jsonl").write_bytes(b'{"id": 5}\nnonsense\n\xff\n\n{"id":"0704.0001"}')
-    (result,) = _ingest(_stage(papers, per_shard=9), context)
-    assert result.kept.num_rows == 0
-    assert Counter(r.reason for r in result.rejected) == {
-        Reason.MALFORMED_RECORD: 2,
-        Reason.INVALID_UTF8: 1,
-        Reason.EXCLUDED_CATEGORY: 1,
-    }
-    assert result.rejected[0].doc_id == "meta.jsonl@0"
-
-
-def test_source_files_are_all_files_of_all_sources(context: StageContext) -> None:
-    _write(context.root, a="A")
-    papers = _write_papers(context.root, "0704.0001")
-    names = [p.name for p in _stage(_markdown(), papers).source_files(context)]
-    assert names == ["a.md", "meta.jsonl", "0704.0001.pdf"]
-
-
-def test_what_is_not_there_is_named_by_its_key(context: StageContext) -> None:
-    with pytest.raises(InputError) as error:
-        _stage(_markdown()).source_files(context)
-    assert error.value.where == "corpus.sources.0.paths"
-    papers = _write_papers(context.root, "0704.0001")
-    _write(context.root, a="A")
-    with pytest.raises(InputError, match="no metadata file 'gone'") as error:
-        _stage(_markdown(), {**papers, "metadata": "gone"}).source_files(context)
-    assert error.value.where == "corpus.sources.1.metadata"
-    with pytest.raises(InputError) as error:
-        _stage({**papers, "pdfs": "gone"}).source_files(context)
-    assert error.value.where == "corpus.sources.0.pdfs"
-
-
-def test_the_config_holds_what_the_output_depends_on() -> None:
-    assert _stage(_markdown()).config() == {
-        "sources": [{"kind": "markdown", "name": "notes", "paths": ["notes"], "license": None}],
-        "documents_per_shard": 2,
-    }
-    window = {"kind": "arxiv", "metadata": "m", "pdfs": "p"}
-    json.dumps(_stage(window).config())
+def test_wikitext_files(tmp_path: Path) -> None:
+    (tmp_path / "Star.wikitext").write_text("A '''star''' is [[plasma (physics)|plasma]].")
+    (document,) = read_entry(_entry("Star.wikitext", "wikitext"), {}, tmp_path)
+    assert not isinstance(document, Reject)
+    assert "is plasma." in (document.text or "")

@@ -91,6 +91,25 @@ def test_pages_point_to_their_own_text_after_repairs() -> None:
         assert text == "\n\n".join(filled)
 
 
+@pytest.mark.parametrize("joint", ["\n\n", " ", ""])
+def test_what_stands_between_pages_stays(joint: str) -> None:
+    # A paragraph, a line or a word may run over a page's end.
+    text, pages = normalize_pages(*_pages(["the ﬁrst ga", "laxy", "", "and"], joint))
+    assert text == joint.join(["the first ga", "laxy", "and"])
+    assert pages is not None
+    assert [text[p["start_char"] : p["end_char"]] for p in pages] == [
+        "the first ga",
+        "laxy",
+        "",
+        "and",
+    ]
+
+
+def test_spaces_inside_a_pages_span_stand_between_pages_too() -> None:
+    text, _ = normalize_pages(*_pages(["one \n\n", " two"], ""))
+    assert text == "one\n\ntwo"
+
+
 def test_a_text_without_pages() -> None:
     assert normalize_pages("ﬁeld", None) == ("field", None)
     assert normalize_pages("ﬁeld", []) == ("field", [])

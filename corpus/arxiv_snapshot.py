@@ -1,0 +1,171 @@
+"""The arXiv metadata snapshot in blocks of records, whatever its wrapping; never held in memory.
+
+Kaggle gives JSON lines; the same file also goes round as one JSON array, gzipped, or as CSV. A
+first pass finds where blocks of records begin and end, so that workers read them side by side.
+Positions are bytes of the (decompressed) file, for CSV row numbers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from core.errors import InputError
+
+MAX_RECORD_BYTES = 1 << 26
+"""A longer line or array item is no record: 64 MB, where real ones have 2 kB."""
+
+_CHUNK_BYTES = 1 << 20
+# Skips strings whole, so that brackets inside them do not count. Possessive: linear time.
+_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
+_BETWEEN_ITEMS = b" \t\r\n,[]"
+
+Wrapping = Literal["lines", "array", "csv"]
+
+
+def blocks(path: Path, records: int) -> Iterator[tuple[int, int]]:
+    """Yields (start, end) of blocks of ``records`` records.
+
+    Raises:
+        InputError: the file cannot be read or decompressed, or its array is broken.
+    """
+    with _opened(path) as f:
+        wrapping = _wrapping(f, path)
+        if wrapping == "array":
+            ends = _item_ends(f, path)
+        elif wrapping == "csv":
+            # The first row names the columns.
+            ends = iter(range(1, sum(1 for _ in _csv_rows(f))))
+        else:
+            ends = _line_ends(f)
+        start = 0
+        while block := list(itertools.islice(ends, records)):
+            yield start, block[-1]
+            start = block[-1]
+
+
+def read_block(path: Path, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yields (position, JSON text) of the records of a block; blank lines skipped.
+
+    Raises:
+        InputError: the file cannot be read or decompressed.
+    """
+    with _opened(path) as f:
+        wrapping = _wrapping(f, path)
+        if wrapping == "csv":
+            rows = _csv_rows(f)
+            names = next(rows, [])
+            for number, row in enumerate(itertools.islice(rows, start, end), start):
+                yield number, json.dumps(dict(zip(names, row, strict=False))).encode()
+            return
+        f.seek(start)
+        if wrapping == "array":
+            yield from _array_records(f.read(end - start), start, path)
+            return
+        position = start
+        while position < end and (line := f.readline(MAX_RECORD_BYTES)):
+            if line.strip():
+                yield position, line
+            position += len(line)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            if zipped:
+                with gzip.GzipFile(fileobj=raw) as f:
+                    yield cast(IO[bytes], f)
+            else:
+                yield raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"cannot read the metadata: {error}",
+            where=str(path),
+            remedy="the file is cut short or damaged: get it again",
+        ) from error
+
+
+def _wrapping(f: IO[bytes], path: Path) -> Wrapping:
+    head = f.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
+    f.seek(0)
+    if head.startswith(b"["):
+        return "array"
+    return "csv" if path.name.lower().removesuffix(".gz").endswith(".csv") else "lines"
+
+
+def _line_ends(f: IO[bytes]) -> Iterator[int]:
+    position = 0
+    while line := f.readline(MAX_RECORD_BYTES):
+        position += len(line)
+        yield position
+
+
+def _csv_rows(f: IO[bytes]) -> Iterator[list[str]]:
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    text = io.TextIOWrapper(f, encoding="utf-8-sig", errors="replace", newline="")
+    # A NUL would end the reader with an error.
+    return csv.reader(line.replace("\0", "") for line in text)
+
+
+def _item_ends(f: IO[bytes], path: Path) -> Iterator[int]:
+    return (end for _, end in _items(f, 0, path))
+
+
+def _items(f: IO[bytes], depth: int, path: Path) -> Iterator[tuple[int, int]]:
+    """Yields (start, end) of the objects of an array; ``depth`` 1 starts inside it."""
+    buffer, base, position = b"", 0, 0
+    start: int | None = None
+    while True:
+        match = _TO_BRACKET.match(buffer, position)
+        if match is None:
+            chunk = f.read(_CHUNK_BYTES)
+            if not chunk:
+                break
+            base += position
+            buffer, position = buffer[position:] + chunk, 0
+            if len(buffer) > MAX_RECORD_BYTES:
+                raise InputError(
+                    f"this JSON array is broken after byte {base}: a string without its end",
+                    where=str(path),
+                    remedy="get the file again, or turn it into JSON lines",
+                )
+            continue
+        position = match.end()
+        if match[1] in b"{[":
+            if depth == 1:
+                start = base + position - 1
+            depth += 1
+        else:
+            depth -= 1
+            if depth == 1 and start is not None:
+                yield start, base + position
+                start = None
+    if start is not None:
+        # Cut short: what is left of the last record will be a malformed one.
+        yield start, base + len(buffer)
+
+
+def _array_records(block: bytes, offset: int, path: Path) -> Iterator[tuple[int, bytes]]:
+    # The first block opens with the array's own bracket.
+    depth = 0 if offset == 0 else 1
+    done = 0
+    for start, end in itertools.chain(_items(io.BytesIO(block), depth, path), [(len(block),) * 2]):
+        between = block[done:start].removeprefix(codecs.BOM_UTF8).strip(_BETWEEN_ITEMS)
+        if between:
+            yield offset + done, between
+        if end > start:
+            yield offset + start, block[start:end]
+        done = end
