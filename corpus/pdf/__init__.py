@@ -1,0 +1,1 @@
+"""PDFs through PDFium: opening, the text layer as Markdown, pages joined to a document."""
