@@ -1,0 +1,1 @@
+"""Nougat: page images to Markdown by a vision model."""
