@@ -16,6 +16,7 @@ from core.recipe.sources import BooksSource, FilesSource
 from core.rejects import Reason, Reject
 from core.sources import SourceIndex, find_files
 from corpus.formats import ENDINGS, book_kind
+from corpus.formats.tex_source import parts_of_others
 
 WIKITEXT_ENDINGS = (".wikitext", ".wiki", ".mediawiki")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -83,9 +84,9 @@ def list_files(
         Reject(
             f"{source.name}:{index.name(path)}",
             Reason.PART_OF_ANOTHER,
-            f"it lies in the folder of {index.name(whole)}, which names its own parts",
+            f"read with another file that names it, or whose folder it is in: {index.name(folder)}",
         )
-        for path, whole in {**modules, **parts}.items()
+        for path, folder in {**modules, **parts}.items()
     ]
     return sorted([*found, *latex], key=lambda f: f.path), rejects
 
@@ -101,7 +102,7 @@ def _image_folders(paths: Iterable[Path]) -> list[FoundFile]:
 
 
 def _with_modules(found: list[FoundFile]) -> tuple[list[FoundFile], dict[Path, Path]]:
-    """Gives OpenStax collections their modules; returns these with the collection they are in."""
+    """Gives OpenStax collections their modules; returns these with their collection's folder."""
     whole: list[FoundFile] = []
     modules: dict[Path, Path] = {}
     for book in found:
@@ -110,14 +111,14 @@ def _with_modules(found: list[FoundFile]) -> tuple[list[FoundFile], dict[Path, P
             parts = {m for folder in near for m in folder.glob("modules/*/index.cnxml")}
             parts |= set(book.path.parent.glob("*/index.cnxml"))
             whole.append(FoundFile(book.path, book.kind, sorted(parts)))
-            modules |= dict.fromkeys(sorted(parts), book.path)
+            modules |= dict.fromkeys(sorted(parts), book.path.parent)
         else:
             whole.append(book)
     return [book for book in whole if book.path not in modules], modules
 
 
 def _latex_files(paths: Iterable[Path]) -> tuple[list[FoundFile], dict[Path, Path]]:
-    """Returns main files and lone ones, and every other .tex file with the main file it is near."""
+    """Returns main files and lone ones; and the other .tex files, with the folder they belong to."""
     archives: list[Path] = []
     lone: list[Path] = []
     mains: dict[Path, list[Path]] = {}
@@ -128,11 +129,11 @@ def _latex_files(paths: Iterable[Path]) -> tuple[list[FoundFile], dict[Path, Pat
             mains.setdefault(path.parent, []).append(path)
         else:
             lone.append(path)
-    parts: dict[Path, Path] = {}
+    parts = {path: path.parent for path in parts_of_others(lone)}
     for path in lone:
         above = next((mains[folder] for folder in path.parents if folder in mains), None)
         if above:
-            parts[path] = above[0]
+            parts[path] = above[0].parent
     found = [FoundFile(path, "latex") for path in [*archives, *lone] if path not in parts]
     for folder, files in mains.items():
         tree = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from core.errors import InputError
 from core.recipe.sources import ARAA_DOI, ARAA_JOURNAL_REF, ArxivSource
 from core.rejects import Reason, Reject
-from core.errors import InputError
 from corpus.arxiv import ArxivReader, created, excluded_ids
 from corpus.entries import Entry, entries_table, read_entries
 

@@ -79,7 +79,7 @@ def test_documents_become_rows() -> None:
     one, two = table.to_pylist()
     assert one["title"] == "Größe"
     assert one["meta"] == '{"a": null, "b": 1}'
-    assert one["pages"] == _pages((0, 4))
+    assert one["pages"] == [{**page, "quality": None} for page in _pages((0, 4))]
     assert two["meta"] == "{}"
     assert two["text"] is two["pages"] is two["created"] is None
     assert documents_table([]).schema == DOCUMENT
