@@ -44,6 +44,7 @@ class IngestStage(ShardStage):
     """Catalog entries to documents."""
 
     name = "corpus.ingest"
+    code_version = 2
     description = "Documents from the recipe's sources; PDFs are still without text."
     reconcile = (
         "Counts what the entries held: a book gives a document per chapter, a stretch of a "
