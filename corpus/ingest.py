@@ -185,7 +185,8 @@ def _read(kind: str, path: Path, split: bool) -> Reading:
         return Reading([Part(None, None)])
     try:
         if kind == "wikitext":
-            return Reading([Part(None, render_article(decode(path.read_bytes(), path.name)[0], path.stem))])
+            wikitext, _ = decode(path.read_bytes(), path.name)
+            return Reading([Part(None, render_article(wikitext, path.stem))])
         return read(kind, path, split)
     except Unreadable:
         raise

@@ -203,7 +203,8 @@ def main() -> None:
         missing = AstromillError(
             f"the package '{error.name}' is not installed",
             where="this Python environment",
-            remedy="pip install -c constraints.txt -e '.[ocr,nougat,train,eval]' (or run: make install)",
+            remedy="pip install -c constraints.txt -e '.[ocr,nougat,train,eval]' "
+            "(or run: make install-dev)",
         )
         explain(missing, Console(stderr=True))
         sys.exit(1)
