@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from corpus.wikipedia.stage import WikiPagesStage
-
 from core.errors import RecipeError
 from core.graph import AnyStage, Pipeline
 from core.recipe import LoadedRecipe, Recipe
@@ -23,6 +21,7 @@ from corpus.ocr import OcrStage
 from corpus.perplexity import PerplexityScoreStage
 from corpus.threshold import ThresholdStage
 from corpus.tokens import TokensStage
+from corpus.wikipedia.stage import WikiPagesStage
 from eval.heldout import HeldoutStage
 from eval.mcq import McqStage
 from eval.report import ReportStage
