@@ -100,6 +100,6 @@ def test_with_text_keeps_the_named_rows_with_their_new_text() -> None:
         {"doc_id": "a:0", "title": "0", "text": "zero"},
         {"doc_id": "a:2", "title": "2", "text": "two"},
     ]
-    assert new["pages"].to_pylist() == [None, _pages((0, 3))]
+    assert new["pages"].to_pylist() == [None, [{**p, "quality": None} for p in _pages((0, 3))]]
     nothing = with_text(table, [], [], [])
     assert (nothing.schema, nothing.num_rows) == (DOCUMENT, 0)
