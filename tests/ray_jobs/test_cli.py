@@ -113,7 +113,7 @@ def test_run_status_inspect(cli: Cli, tmp_path: Path, write_recipe: Callable[[Pa
 
     done = cli("run", recipe, "--until", "corpus.ocr", *sets)
     assert done.returncode == 0, done.stderr
-    assert "36 records in, 35 out, 1 rejected (invalid_utf8 1)" in done.stderr
+    assert "36 documents in, 35 out, 1 rejected (invalid_utf8 1)" in done.stderr
     assert "35 documents in, 34 out, 1 rejected (pdf_corrupt 1)" in done.stderr
 
     again = cli("run", recipe, "--until", "corpus.ocr", *sets)
