@@ -22,6 +22,8 @@ from ray_jobs.execute import execute, explain
 from ray_jobs.inspect_path import inspect_path
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
+from ray_jobs.publish_commands import add_publish_commands
+from ray_jobs.trace_commands import add_trace_commands
 
 _DEMO = "recipes/demo.yaml"
 
@@ -184,6 +186,8 @@ def _add_stages() -> None:
 
 
 _add_stages()
+add_publish_commands(app)
+add_trace_commands(app)
 
 
 def main() -> None:

@@ -1,0 +1,212 @@
+"""The command ``astromill trace``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from core.errors import UsageError
+from core.lineage import Link, follow, open_stage, sequences_with
+from ray_jobs.options import example
+from ray_jobs.trace import (
+    CONVERSATION_COLUMNS,
+    ConversationPlace,
+    DocumentPlace,
+    Trace,
+    trace_token,
+)
+
+_DEFAULT_STAGE = "corpus.tokens"
+_PAGES_SHOWN = 5
+_MARKS = ("⟦", "⟧")
+
+
+def add_trace_commands(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "trace",
+        epilog=example(
+            "astromill trace runs/demo --sequence 12 --token 40",
+            "astromill trace runs/demo/synth/sft_tokens --sequence 0 --token 100 --json",
+            "astromill trace runs/demo --document arxiv:0704.0001",
+        ),
+    )(_trace)
+
+
+def _trace(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A run, or a stage of packed sequences.")
+    ],
+    sequence: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of the sequence, from 0.")
+    ] = None,
+    token: Annotated[
+        int | None, typer.Option(metavar="M", help="Position in the sequence, from 0.")
+    ] = None,
+    document: Annotated[
+        str | None,
+        typer.Option(metavar="DOC_ID", help="List the sequences that hold this document instead."),
+    ] = None,
+    stage: Annotated[
+        str, typer.Option(help="For a run: the stage that packed the sequences.")
+    ] = _DEFAULT_STAGE,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The tokenizer; default: the run's.")
+    ] = None,
+    context: Annotated[int, typer.Option(min=0, help="Characters to show on either side.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which document, page and file a trained token comes from, with the text around it."""
+    link = open_stage(folder, stage)
+    if document is not None:
+        if sequence is not None or token is not None:
+            raise _wrong_use("--document stands alone")
+        list_sequences(link, document, as_json)
+        return
+    if sequence is None or token is None:
+        raise _wrong_use("--sequence and --token are both needed")
+    found = trace_token(link, sequence, token, tokenizer)
+    if as_json:
+        print_json(found, context)
+    else:
+        show(found, context, Console(soft_wrap=True, highlight=False))
+
+
+def _wrong_use(what: str) -> UsageError:
+    return UsageError(
+        what,
+        where="command line",
+        remedy="astromill trace FOLDER --sequence N --token M, or: --document DOC_ID",
+    )
+
+
+def list_sequences(link: Link, document: str, as_json: bool) -> None:
+    """Prints the sequences that hold a document, or a conversation written from it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    ids = {document, *_conversations(link, document)}
+    found = False
+    for number, span in sequences_with(link, ids):
+        found = True
+        if as_json:
+            sys.stdout.write(json.dumps({"sequence": number, **span}, ensure_ascii=False) + "\n")
+            continue
+        first, start = span["doc_start_token"], span["start"]
+        last = span["length"] - 1
+        sys.stdout.write(
+            f"sequence {number}, tokens {start} to {start + last}: "
+            f"tokens {first} to {first + last} of {span['doc_id']}\n"
+        )
+    if not found:
+        raise UsageError(
+            f"no sequence of {link.stage} holds {document}",
+            where=str(link.folder),
+            remedy="ids are in the column doc_id of the documents: astromill inspect FOLDER; a "
+            "document that was rejected is in the rejects/ of a stage before",
+        )
+
+
+def _conversations(link: Link, document: str) -> list[str]:
+    """Returns the conversations written from a document, where the sequences hold such."""
+    ids: list[str] = []
+    for stage in follow(link).nearest(link, CONVERSATION_COLUMNS):
+        for path in stage.shards:
+            rows = pl.scan_parquet(path, glob=False).filter(
+                pl.col("doc_ids").list.contains(document)
+            )
+            ids += rows.select("conv_id").collect()["conv_id"].to_list()
+    return ids
+
+
+def print_json(trace: Trace, context: int) -> None:
+    """Prints a trace as one JSON object; of texts, only what is shown otherwise."""
+    data = asdict(trace)
+    places = [data["place"], *data["place"].get("documents", [])]
+    for place in places:
+        start, end = place["start_char"], place["end_char"]
+        text = place.pop("text")
+        place["before"] = text[max(0, start - context) : start]
+        place["text"] = text[start:end]
+        place["after"] = text[end : end + context]
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def show(trace: Trace, context: int, console: Console) -> None:
+    """Prints a trace for a person."""
+    trained = "trained" if trace.trained else "not trained"
+    lines = [
+        (
+            "token",
+            f"{trace.token} of sequence {trace.sequence} in {trace.stage} "
+            f"({trace.shard}, row {trace.row}): {trace.token_text!r}, id {trace.token_id}, "
+            f"{trained}",
+        )
+    ]
+    place = trace.place
+    if isinstance(place, ConversationPlace):
+        lines += _conversation_lines(place, trace.doc_token)
+        lines += [line for document in place.documents for line in _document_lines(document)]
+    else:
+        lines += _document_lines(place, trace.doc_token)
+    lines.append(("made from", " <- ".join([trace.stage, *trace.made_from])))
+    for label, value in lines:
+        console.print(f"{label:<13}{value}", markup=False)
+    console.print()
+    console.print(marked(place.text, place.start_char, place.end_char, context))
+    for document in place.documents if isinstance(place, ConversationPlace) else []:
+        console.print(f"\nwritten from {document.doc_id}:", markup=False)
+        console.print(marked(document.text, document.start_char, document.end_char, context))
+
+
+def marked(text: str, start: int, end: int, context: int) -> Text:
+    """Returns a stretch of a text with what is around it, marked for the eye and for a pipe."""
+    before, after = max(0, start - context), min(len(text), end + context)
+    shown = Text("…" if before else "")
+    shown.append(text[before:start])
+    shown.append(f"{_MARKS[0]}{text[start:end]}{_MARKS[1]}", style="bold reverse")
+    shown.append(text[end:after])
+    shown.append("…" if after < len(text) else "")
+    return shown
+
+
+def _conversation_lines(place: ConversationPlace, token: int) -> Iterator[tuple[str, str]]:
+    turn = "the template" if place.turn is None else f"turn {place.turn} ({place.role})"
+    yield "conversation", f"{place.conv_id}, {turn}, its token {token:,}"
+    yield "data set", str(place.dataset)
+    if place.model:
+        yield "written by", place.model
+    missing = set(place.doc_ids) - {document.doc_id for document in place.documents}
+    if missing:
+        yield "documents", f"{', '.join(sorted(missing))} (not on disk)"
+
+
+def _document_lines(place: DocumentPlace, token: int | None = None) -> Iterator[tuple[str, str]]:
+    yield "document", f"{place.doc_id}{f' - {place.title}' if place.title else ''}"
+    dated = f", {place.created}" if place.created else ""
+    yield "source", f"{place.source}, licence {place.license or 'not stated'}{dated}"
+    if place.url:
+        yield "address", place.url
+    if place.file:
+        yield "file", f"{place.file}{f' (sha256 {place.sha256})' if place.sha256 else ''}"
+    if place.notice:
+        yield "notice", place.notice
+    for page in place.pages[:_PAGES_SHOWN]:
+        how = f", read by {page['method']}" if page.get("method") else ""
+        quality = page.get("quality")
+        yield "page", f"{page['page']}{how}{'' if quality is None else f', quality {quality:.3g}'}"
+    if len(place.pages) > _PAGES_SHOWN:
+        yield "", f"and {len(place.pages) - _PAGES_SHOWN:,} more pages"
+    span = f"{place.start_char:,} to {place.end_char:,}"
+    of_document = "" if token is None else f"; its token {token:,}"
+    yield "characters", f"{span} of {len(place.text):,} in {place.stage}{of_document}"
