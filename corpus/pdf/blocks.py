@@ -27,6 +27,7 @@ CAPTION = re.compile(
     r"Algorithm|Listing)\b\.?\s{0,2}(?:[A-Z]{0,2}\.?\d{1,3}[a-z]?|[IVXLC]{1,6})"
     r"(?:\s?([.:|,—–-])|\s|\Z)"
 )
+_LEADER_DOTS = 6
 _LEADERS = re.compile(r"(?:\s?\.){6}")
 _CELL_CHARS = 40
 _NUMERIC = re.compile(
@@ -42,7 +43,8 @@ SECTION = re.compile(
     r"\s+(?P<title>[A-Z\"“‘(α-ωΑ-Ω\d].*)",
     re.DOTALL,
 )
-NAMED = re.compile(
+_NAMED_CHARS = 24
+_NAMED = re.compile(
     r"(?:abstract|a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|introduction|references|bibliography|"
     r"literature cited|acknowledge?ments?|conclusions?|summary|discussion|results|methods|"
     r"data availability|appendix|contents|table of contents|supporting information)[.:]?",
@@ -68,6 +70,7 @@ class Block:
     right: float = 0.0
     bold: bool = False
     hanging: bool = field(default=False, repr=False)
+    is_row: bool = field(default=False, repr=False)
 
     @property
     def size(self) -> float:
@@ -77,8 +80,12 @@ class Block:
     def add(self, line: Line) -> None:
         """Appends a line."""
         self.lines.append(line)
-        self.left, self.right = min(self.left, line.left), max(self.right, line.right)
-        self.bold = self.bold and line.bold
+        if line.left < self.left:
+            self.left = line.left
+        if line.right > self.right:
+            self.right = line.right
+        if self.bold:
+            self.bold = line.bold
 
 
 def started(line: Line, jumped: bool, gap: float = 0.0) -> Block:
@@ -93,20 +100,32 @@ def split_blocks(lines: Sequence[Line], style: Style) -> list[Block]:
     last = lines[0]
     block = started(last, True)
     blocks = [block]
-    last_row, last_dots = is_table_row(last), has_leaders(last.text)
+    block.is_row = last_row = is_table_row(last.text)
+    last_dots = has_leaders(last.text)
+    pitch_size = pitch = 0.0
     for line in lines[1:]:
-        pitch = style.pitch(last.size if last.size > line.size else line.size)
+        size = last.size if last.size > line.size else line.size
+        if size != pitch_size:
+            pitch_size, pitch = size, style.pitch(size)
         drop = last.y - line.y
-        row, dots = is_table_row(line), has_leaders(line.text)
+        text = line.text
+        row = is_table_row(text)
+        dots = text.count(".") >= _LEADER_DOTS and has_leaders(text)
         jumped = drop < -0.5 * line.size or line.left > block.right + 2
         apart = jumped or row != last_row or dots or last_dots or line.turn != last.turn
         if apart or _ends_block(block, last, line, drop, pitch):
             block = started(line, jumped, drop / pitch if pitch else 0.0)
+            block.is_row = row
             blocks.append(block)
         else:
             block.add(line)
         last, last_row, last_dots = line, row, dots
     return blocks
+
+
+def is_named(text: str) -> bool:
+    """Says whether a line is a heading by its words alone, such as Abstract or References."""
+    return len(text) <= _NAMED_CHARS and _NAMED.fullmatch(text) is not None
 
 
 def has_leaders(text: str) -> bool:
@@ -154,7 +173,7 @@ def _ends_block(block: Block, last: Line, line: Line, drop: float, pitch: float)
 
 def _is_heading_end(block: Block, last: Line, line: Line, loose: bool) -> bool:
     """Says whether a line of the same size follows a heading, or starts one."""
-    if len(block.lines) == 1 and NAMED.fullmatch(last.text):
+    if len(block.lines) == 1 and is_named(last.text):
         return True
     if (
         loose
@@ -216,19 +235,20 @@ def _is_indented(block: Block, last: Line, line: Line) -> bool:
     return room > 0.15 * width and room > 0.6 * line.size * (len(word) + 1) > 0
 
 
-def is_table_row(line: Line) -> bool:
+def is_table_row(text: str) -> bool:
     """Says whether a line looks like a row of a table: cells far apart, or mostly numbers."""
-    tabs = line.text.count("\t")
+    tabs = text.count("\t")
     if tabs >= 2:
-        return not _LOOSE.search(line.text)
-    if not tabs and not line.text[-1].isdigit() and not line.text[0].isdigit():
+        return not _LOOSE.search(text)
+    if not tabs and not text[-1].isdigit() and not text[0].isdigit():
         return False
-    cells = line.text.split()
+    cells = text.split()
     if len(cells) < 2:
         return False
-    numbers = sum(
-        1
-        for cell in cells
-        if len(cell) <= _CELL_CHARS and cell[-1] not in ",;" and _NUMERIC.fullmatch(cell)
-    )
+    numbers = 0
+    for cell in cells:
+        # Words are most of the cells, and no number begins with a letter, but for "nan" and "n/a".
+        if (cell[0].isalpha() and cell[0] != "n") or len(cell) > _CELL_CHARS or cell[-1] in ",;":
+            continue
+        numbers += _NUMERIC.fullmatch(cell) is not None
     return numbers >= (0.4 if tabs else 0.6) * len(cells)

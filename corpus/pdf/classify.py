@@ -9,11 +9,10 @@ from corpus.pdf.blocks import (
     BULLETS,
     CAPTION,
     LIST_START,
-    NAMED,
     SECTION,
     Block,
     has_leaders,
-    is_table_row,
+    is_named,
 )
 from corpus.pdf.line import Line
 from corpus.pdf.style import Style
@@ -29,16 +28,16 @@ _MATH_SIGN = re.compile(r"[=+−∝<>≤≥∼≈∫∑∏√≡≃∂∇∞→�
 
 def classify(blocks: Sequence[Block], style: Style) -> None:
     """Sets the kind of each block of a page."""
-    bottom = min((line.y for block in blocks for line in block.lines), default=0.0)
-    top = max((line.y for block in blocks for line in block.lines), default=0.0)
+    heights = [line.y for block in blocks for line in block.lines]
+    bottom, top = min(heights, default=0.0), max(heights, default=0.0)
     for number, block in enumerate(blocks):
         after = blocks[number + 1 : number + 4]
-        text = " ".join(line.text for line in block.lines[:6])
+        text = " ".join([line.text for line in block.lines[:6]])
         if has_leaders(text):
             block.kind = "contents"
         elif _is_caption(block, text):
             block.kind = "caption"
-        elif is_table_row(block.lines[0]):
+        elif block.is_row:
             block.kind = "table"
         elif _is_equation(block, text):
             block.kind = "equation"
@@ -50,7 +49,7 @@ def classify(blocks: Sequence[Block], style: Style) -> None:
 
 
 def _is_caption(block: Block, text: str) -> bool:
-    match = CAPTION.match(text)
+    match = CAPTION.match(text) if text[0] in "FTPSAEL" else None
     if match is None:
         return False
     return (
@@ -64,8 +63,8 @@ def _is_equation(block: Block, text: str) -> bool:
     """Says whether a block is a displayed formula, or a piece of one."""
     if len(text) > 250 or text[0] in BULLETS:
         return False
-    has_math = any(line.font.math or line.last_font.math for line in block.lines)
-    numbered = _EQUATION_NUMBER.search(text) is not None
+    has_math = any([line.font.math or line.last_font.math for line in block.lines])
+    numbered = text[-1] == ")" and _EQUATION_NUMBER.search(text) is not None
     if not (has_math or numbered or _MATH_SIGN.search(text)):
         return False
     words = _LONG_WORD.findall(text)
@@ -80,7 +79,7 @@ def _heading_level(block: Block, after: Sequence[Block], text: str, style: Style
     words = text.split()
     if len(words) > _HEADING_WORDS or text[-1] in ",;-" or not any(map(str.isalpha, text)):
         return 0
-    if NAMED.fullmatch(text):
+    if is_named(text):
         return 2
     if block.lines[0].start_size < 0.85 * block.size:
         # A footnote or an affiliation: its number is a superscript.
@@ -162,9 +161,7 @@ def without_figure_text(lines: Sequence[Line], style: Style) -> list[Line]:
     caption, in fonts that set no prose of the document; or runs of twice as many that are nothing
     but numbers and symbols. Turned lines (axis titles) on such a page are labels as well.
     """
-    texts = [line.text for line in lines if "ig" in line.text or "IG" in line.text]
-    has_figure = any(_FIGURE.search(text) for text in texts)
-    if not has_figure:
+    if not any([_FIGURE.search(line.text) for line in lines if "Fig" in line.text]):
         return list(lines)
     kept: list[Line] = []
     run: list[Line] = []
@@ -175,9 +172,10 @@ def without_figure_text(lines: Sequence[Line], style: Style) -> list[Line]:
             run.append(line)
             foreign += kind == 2
             continue
-        if not _is_label_run(run, foreign):
-            kept += run
-        run, foreign = [], 0
+        if run:
+            if not _is_label_run(run, foreign):
+                kept += run
+            run, foreign = [], 0
         kept.append(line)
     if not _is_label_run(run, foreign):
         kept += run
@@ -189,13 +187,16 @@ def _label_kind(line: Line, style: Style) -> int:
     if line.turn:
         return 2
     text = line.text
+    if (
+        line.last_font.name in style.text_fonts
+        or line.last_font.math
+        or line.font.math
+        or line.font.name in style.text_fonts
+    ):
+        return 1 if len(text) < 30 and not _LONG_WORD.search(text) else 0
     if len(text) > _LABEL_CHARS and _PROSE.search(text):
         return 0
-    if line.last_font.name not in style.text_fonts and not (
-        line.last_font.math or line.font.math or line.font.name in style.text_fonts
-    ):
-        return 0 if line.font.bold and line.size > 0.95 * style.body_size else 2
-    return 1 if not _LONG_WORD.search(text) and len(text) < 30 else 0
+    return 0 if line.font.bold and line.size > 0.95 * style.body_size else 2
 
 
 def _is_label_run(run: Sequence[Line], foreign: int) -> bool:

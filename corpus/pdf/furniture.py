@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 
 from corpus.pdf.joining import is_caption
 from corpus.pdf.line import Line
@@ -27,7 +28,10 @@ _PAGE_NUMBER = re.compile(
     r"(?:\s?(?:of|/)\s?\d{1,4})?[-–—\s|.]{0,4}",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d+|\b[ivxl]{1,6}\b")
+_PAGE_NUMBER_CHARS = 29
+# Digits, or a word of at most six letters that is a Roman number. Beginning with one class makes
+# the search twice as fast.
+_NUMBER = re.compile(r"[\divxl](?:(?<=\d)\d*|(?<!\w.)[ivxl]{0,5}\b)")
 _STAMP = re.compile(
     r"draft version\b|typeset using|preprint typeset using|compiled using mnras|"
     r"preprint \d{1,2} \w+ \d{4}|mnras (?:000|\d{3}),? |accepted xxx|"
@@ -38,6 +42,7 @@ _STAMP = re.compile(
     r"submitted to (?:apj|aj|mnras|aas|apjl|apjs|a&a|the astro)\b.{0,40}\Z",
     re.IGNORECASE,
 )
+_HEIGHT = attrgetter("y")
 _TURNED_STAMP = re.compile(r"arxiv:|downloaded from|\bcopyright\b|©", re.IGNORECASE)
 _WATERMARK_RATIO = 3.0
 _TINY_RATIO = 0.42
@@ -52,21 +57,25 @@ def remove_furniture(pages: Sequence[list[Line]], body_size: float) -> list[list
         body_size: font size of the document's running text.
     """
     edges = [_edge_lines(lines) for lines in pages]
-    repeated = _repeated(edges)
+    keys = [[_key(line.text) for line in edge] for edge in edges]
+    repeated = _repeated(edges, keys)
     heads = [(_pattern(key), heights) for key, heights in repeated.items()]
     cleaned = []
     for number, (lines, edge) in enumerate(zip(pages, edges, strict=True)):
-        edge_ids = {id(line) for line in edge}
-        dropped = _outermost(edge, lines, repeated)
-        kept = []
-        for line in lines:
-            if id(line) in dropped or _is_mark(line, body_size, number == 0):
-                continue
-            if (number == 0 or id(line) in edge_ids) and _is_stamp(line):
-                continue
-            kept.append(line)
-        for line in edge:
-            _cut_head(line, heads)
+        stamped = {id(line) for line in (edge if number else lines) if _is_stamp(line)}
+        dropped = _outermost(edge, keys[number], lines, repeated) | stamped
+        smallest, largest = _TINY_RATIO * body_size, _WATERMARK_RATIO * body_size
+        kept = [
+            line
+            for line in lines
+            if (line.turn == 0 and smallest <= line.size <= largest)
+            or not _is_mark(line, body_size, number == 0)
+        ]
+        if dropped:
+            kept = [line for line in kept if id(line) not in dropped]
+        if heads:
+            for line in edge:
+                _cut_head(line, heads)
         cleaned.append(kept)
     return cleaned
 
@@ -76,26 +85,34 @@ def _edge_lines(lines: Sequence[Line]) -> list[Line]:
     upright = [line for line in lines if line.turn == 0]
     if len(upright) <= 2 * _EDGE_LINES:
         return upright
-    heights = sorted({round(line.y) for line in upright})
+    rounded = [round(line.y) for line in upright]
+    heights = sorted(set(rounded))
     low, high = heights[:_EDGE_LINES][-1], heights[-_EDGE_LINES:][0]
-    return [line for line in upright if round(line.y) <= low or round(line.y) >= high]
+    return [line for line, y in zip(upright, rounded, strict=True) if y <= low or y >= high]
 
 
 def _key(text: str) -> str:
     return _NUMBER.sub("#", text.replace("\t", " ")).strip()
 
 
-def _repeated(edges: Sequence[Sequence[Line]]) -> dict[str, list[float]]:
-    """Returns the texts, numbers apart, that stand at one height on several pages."""
+def _repeated(
+    edges: Sequence[Sequence[Line]], keys: Sequence[Sequence[str]]
+) -> dict[str, list[float]]:
+    """Returns the texts, numbers apart, that stand at one height on several pages, and heights."""
     heights: dict[str, list[float]] = defaultdict(list)
-    for edge in edges:
+    for edge, edge_keys in zip(edges, keys, strict=True):
+        pairs = zip(edge_keys, edge, strict=True)
         # A label that one figure shows many times is on one page only.
-        for key, y in {_key(line.text): line.y for line in edge if len(line.text) < 200}.items():
+        for key, y in {key: line.y for key, line in pairs if len(line.text) < 200}.items():
             heights[key].append(y)
     needed = 2 if len(edges) <= 8 else 3
     repeated = {}
     for key, found in heights.items():
-        if sum(map(str.isalpha, key)) < _HEAD_LETTERS or is_caption(key.replace("#", "1")):
+        if (
+            len(found) < needed
+            or sum(map(str.isalpha, key)) < _HEAD_LETTERS
+            or is_caption(key.replace("#", "1"))
+        ):
             continue
         found.sort()
         middle = found[len(found) // 2]
@@ -104,29 +121,35 @@ def _repeated(edges: Sequence[Sequence[Line]]) -> dict[str, list[float]]:
     return repeated
 
 
-def _is_edge_furniture(line: Line, repeated: dict[str, list[float]]) -> bool:
-    found = repeated.get(_key(line.text))
-    return found is not None and any(abs(line.y - y) <= _SAME_HEIGHT for y in found)
-
-
 def _outermost(
-    edge: Sequence[Line], lines: Sequence[Line], repeated: dict[str, list[float]]
+    edge: Sequence[Line],
+    keys: Sequence[str],
+    lines: Sequence[Line],
+    repeated: dict[str, list[float]],
 ) -> set[int]:
     """Returns the ids of a page's heads, feet and page numbers.
 
     Only lines with no text beyond them are, from the page's edge inwards, and only as far as a gap
     parts them from the text. A page that has nothing else keeps what it has, but for its number.
     """
-    numbers = {id(line) for line in edge if _PAGE_NUMBER.fullmatch(line.text)}
-    furniture = numbers | {id(line) for line in edge if _is_edge_furniture(line, repeated)}
-    dropped: set[int] = set()
-    if furniture:
-        upright = [line for line in lines if line.turn == 0]
-        dropped = _parted(sorted(upright, key=lambda line: -line.y), furniture, numbers)
-        dropped |= _parted(sorted(upright, key=lambda line: line.y), furniture, numbers)
+    numbers = {id(line) for line in edge if _is_page_number(line.text)}
+    furniture = numbers | {
+        id(line)
+        for line, key in zip(edge, keys, strict=True)
+        if any([abs(line.y - y) <= _SAME_HEIGHT for y in repeated.get(key, ())])
+    }
+    if not furniture:
+        return furniture
+    upright = [line for line in lines if line.turn == 0]
+    dropped = _parted(sorted(upright, key=_HEIGHT, reverse=True), furniture, numbers)
+    dropped |= _parted(sorted(upright, key=_HEIGHT), furniture, numbers)
     if any(id(line) not in dropped for line in lines):
         return dropped
     return numbers
+
+
+def _is_page_number(text: str) -> bool:
+    return len(text) <= _PAGE_NUMBER_CHARS and _PAGE_NUMBER.fullmatch(text) is not None
 
 
 def _parted(inwards: Sequence[Line], furniture: set[int], numbers: set[int]) -> set[int]:
@@ -173,7 +196,9 @@ def _pattern(key: str) -> re.Pattern[str]:
 def _cut_head(line: Line, heads: Sequence[tuple[re.Pattern[str], list[float]]]) -> None:
     # PDFium runs a head into whatever follows it at about the same height.
     for pattern, heights in heads:
-        if any(abs(line.y - y) <= 2 for y in heights):
+        if heights[0] - 2 <= line.y <= heights[-1] + 2 and any(
+            abs(line.y - y) <= 2 for y in heights
+        ):
             match = pattern.match(line.text.replace("\t", " "))
             if match is not None:
                 line.text = line.text[match.end() :].strip() or line.text

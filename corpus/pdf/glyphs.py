@@ -31,8 +31,10 @@ _MATH = {
 _TABLE = {**_LIGATURES, **_SPACES, **_CONTROLS, **_MARKS, **_MATH}
 _ODD = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\xa0\\xad\\u2002-\\u200c\\u202f\\ue000-\\uf8ff\\ufb00-\\ufb06"
-    "\\ufeff\\ufffe\\uffff\\U0001d400-\\U0001d7ff\\U000f0000-\\U0010ffff]"
+    "\\ufeff\\ufffe\\uffff\\U0001d400-\\U0001d7ff\\U000f0000-\\U0010ffff]+"
 )
+# A superset of the odd characters, and surrogates: quicker to look for.
+_UNUSUAL = re.compile("[^\\t\\n -~\\xa1-\\xac\\xae-\\u2001\\u200d-\\u202e\\u2030-\\ud7ff]")
 _PRIVATE = re.compile("[\\ue000-\\uf8ff\\U000f0000-\\U0010ffff]+")
 # TeX's own encodings put ligatures, and the sign of the Sun, among the controls.
 _TEX_LIGATURES = {"\x0b": "ff", "\x0c": "fi", "\x0d": "fl", "\x0e": "ffi", "\x0f": "ffl"}
@@ -68,14 +70,22 @@ def clean(text: str) -> str:
     """Returns text with ordinary characters."""
     if text.isascii() and text.isprintable() and "`" not in text:
         return text
-    if _ODD.search(text):
+    if _UNUSUAL.search(text):
+        # Surrogates that stand apart are joined; a half without its other half becomes U+FFFD.
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if _OLD_LIGATURE.search(text) or "\x0c" in text:
             text = _SUN.sub("\\1⊙", _OLD_LIGATURE.sub(_old_ligature, text))
-        text = _PRIVATE.sub("", text).translate(_TABLE)
+        text = _ODD.sub(_ordinary, text)
     if _HAS_ACCENT.search(text):
-        text = _CEDILLA.sub(_with_cedilla, _ACCENTED.sub(_accented, text))
+        text = _ACCENTED.sub(_accented, text)
+        if "¸" in text:
+            text = _CEDILLA.sub(_with_cedilla, text)
         text = _ACCENT_BEHIND.sub(_accented_behind, text)
     return text
+
+
+def _ordinary(match: re.Match[str]) -> str:
+    return _PRIVATE.sub("", match.group()).translate(_TABLE)
 
 
 def _old_ligature(match: re.Match[str]) -> str:
@@ -101,14 +111,20 @@ def _with_cedilla(match: re.Match[str]) -> str:
     return unicodedata.normalize("NFC", (match.group(1) or match.group(2)) + _COMBINING["¸"])
 
 
-_BAD = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]|\(cid:\d{1,6}\)"
-)
-# Four consonants or more and no vowel, as encodings gone wrong and bad OCR give. Beginning at a
-# space makes the search several times faster than a word's border does.
+_BAD = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ufffd\\ue000-\\uf8ff\\U000f0000-\\U0010ffff]")
+_CID = re.compile(r"\(cid:\d{1,6}\)")
+# Four consonants or more and no vowel, as encodings gone wrong and bad OCR give.
 _NO_WORD = re.compile(
     r"[ \n][b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]{3,30}[b-df-hj-np-tv-xz](?=[ \n,.;:)])"
 )
+_CONSONANTS = frozenset("bcdfghjklmnpqrstvwxzBCDFGHJKLMNPQRSTVWXZ")
+
+
+def _kind(character: str) -> str:
+    return "c" if character in _CONSONANTS else " " if character in " \n" else "."
+
+
+_KINDS = bytes(ord(_kind(chr(code))) for code in range(256))
 
 
 def quality(text: str) -> float:
@@ -121,8 +137,21 @@ def quality(text: str) -> float:
     count = len(text)
     if not count or text.isspace():
         return 0.0
-    clear = text.isascii() and text.isprintable() and "(cid:" not in text
-    bad = 0 if clear else sum(map(len, _BAD.findall(text)))
+    bad = len(_BAD.findall(text))
+    if "(cid:" in text:
+        bad += sum(map(len, _CID.findall(text)))
     words = text.count(" ") + text.count("\n") + 1
-    odd = len(_NO_WORD.findall(f"\n{text}\n"))
+    odd = _odd_words(f"\n{text}\n")
     return round((1.0 - min(1.0, bad / count)) * (1.0 - min(1.0, odd / words)), 4)
+
+
+def _odd_words(text: str) -> int:
+    # Looking for four consonants in a row among bytes is several times faster than the pattern,
+    # which then judges the few places that have them.
+    kinds = text.encode("latin-1", "replace").translate(_KINDS)
+    count = 0
+    place = kinds.find(b" cccc")
+    while place >= 0:
+        count += _NO_WORD.match(text, place) is not None
+        place = kinds.find(b" cccc", place + 5)
+    return count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from corpus.pdf.blocks import NAMED, SECTION, Block, started
+from corpus.pdf.blocks import SECTION, Block, is_named, started
 from corpus.pdf.style import Style
 
 _TITLE_WORDS = 60
@@ -103,7 +103,7 @@ def _demote_authors(blocks: Sequence[Block], title: Block) -> None:
         text = " ".join(line.text for line in block.lines)
         section = SECTION.fullmatch(text)
         # A letter before names is an initial.
-        if NAMED.fullmatch(text) or (section is not None and section.group("number")[0].isdigit()):
+        if is_named(text) or (section is not None and section.group("number")[0].isdigit()):
             for name in between:
                 name.kind, name.level = "text", 0
             return

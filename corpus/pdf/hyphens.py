@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Protocol
 
 
 def _words(text: str) -> frozenset[str]:
@@ -39,18 +40,64 @@ _CLOSED = _words(
     itself themselves thereby hereafter thereafter whereas output input upper breakdown baseline
     database photometric underlying overcome"""
 )
+_MAX_SEARCHES = 24
 _CUT = frozenset(("-", "\ufffe", "\x02", "\xad"))
 
-Vocabulary = Mapping[str, int]
-"""How often a document has each word, in lower case; words with hyphens and their parts too."""
+
+class Vocabulary(Protocol):
+    """How often a document has each word, in lower case; words with hyphens and parts too."""
+
+    def get(self, word: str, default: int, /) -> int:
+        """Returns how often the document has a word."""
+
+    def __contains__(self, word: object, /) -> bool: ...
 
 
-def vocabulary(lines: Iterable[str]) -> Vocabulary:
+class SearchedWords:
+    """A vocabulary that looks for words when it is asked: quicker for a few of them.
+
+    After some it counts all words after all, so that long documents take no longer.
+
+    Args:
+        lines: as :func:`vocabulary` takes them.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._text = f" {_plain_words(lines)} "
+        self._counts: Counter[str] | None = None
+        self._searches = 0
+
+    def get(self, word: str, default: int, /) -> int:
+        """Returns how often the document has a word, ``default`` where it does not."""
+        if self._counts is None and self._searches >= _MAX_SEARCHES:
+            self._counts = Counter(self._text.split())
+        if self._counts is not None:
+            return self._counts.get(word, default)
+        self._searches += 1
+        text = self._text
+        count = 0
+        place = text.find(word)
+        while place >= 0:
+            end = place + len(word)
+            count += text[place - 1].isspace() and text[end].isspace()
+            place = text.find(word, end)
+        return count or default
+
+    def __contains__(self, word: object, /) -> bool:
+        return isinstance(word, str) and self.get(word, 0) > 0
+
+
+def vocabulary(lines: Iterable[str]) -> Counter[str]:
     """Counts the words of a document, in lower case, hyphens inside words kept.
 
     Args:
         lines: lines or paragraphs; the pieces of a word that is cut at a line's end do not count.
     """
+    return Counter(_plain_words(lines).split())
+
+
+def _plain_words(lines: Iterable[str]) -> str:
+    """Returns lines as one text in lower case, without marks and the pieces of cut words."""
     whole = []
     cut = False
     for line in lines:
@@ -62,7 +109,7 @@ def vocabulary(lines: Iterable[str]) -> Vocabulary:
     # Replacing marks and splitting is several times faster than a pattern of words.
     for mark in _MARKS:
         text = text.replace(mark, " ")
-    return Counter(text.split())
+    return text
 
 
 def join_cut_word(head: str, tail: str, words: Vocabulary) -> str:

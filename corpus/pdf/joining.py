@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.pdf.hyphens import Vocabulary, join_cut_word, vocabulary
+from corpus.pdf.hyphens import SearchedWords, Vocabulary, join_cut_word
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _connect(
     if not _is_cut(head):
         return " "
     if not words:
-        words.append(vocabulary(page.text for page in pages))
+        words.append(SearchedWords(page.text for page in pages))
     if len(join_cut_word(head, tail, words[0])) < len(head) + len(tail):
         before[-1] = head[:-1]
     return ""

@@ -2,8 +2,8 @@
 
 PDFium gives a page's text in one call, in content order, with a line break where the text jumps.
 Geometry costs a call through ctypes per value and character, which is more than PDFium itself
-needs for the whole page; so only the first and the last character of each line are measured, and
-the calls are made without argument conversion.
+needs for the whole page; so only the first and the last character of each line are measured, the
+calls are made without argument conversion, and what they write is unpacked in one go.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +22,14 @@ from corpus.pdf.columns import by_columns, common_gap, gutter_of_pairs, is_two_h
 from corpus.pdf.line import NO_FONT, Font, Line
 
 # PDFium writes U+FFFE (older builds U+0002) where a word is hyphenated at a line's end.
-HYPHEN_MARK = "\ufffe"
-_SEGMENT = re.compile(r"[^\r\n\ufffe\x02]+[\ufffe\x02]?")
+_HYPHEN_MARKS = frozenset("\ufffe\x02")
 # Gaps are measured on pages with the head of a table, and in rows of numbers anywhere.
 _TABLE_HEAD = re.compile(r"(?:^|\n)\s?(?:Table|TABLE|Tab\.)\s[A-Z]{0,2}[\dIVX]")
 _NUMERIC = frozenset("0123456789-+−±<>.~∼")
 _NUMBER_ROW = re.compile(r"(?:[-+−±<>~∼.,×()\d]{1,20} ){2}")
 _LINE_NUMBER = re.compile(r"\d{1,4} ")
-_SPACE = re.compile(r" +")
+_TEXT_BYTES = 1 << 16
+_NAME_BYTES = 256
 _CELL_GAP_EM = 0.9
 _FAR = 1e6
 _GUTTER_EM = 1.0
@@ -40,6 +42,9 @@ _ITALIC = re.compile(r"ital|obli|slant|cmti|cmsl|cmmi|-it\b", re.IGNORECASE)
 _BOLD = re.compile(r"bold|black|heavy|semib|demi|cmbx|sfbx|nimbusrom\w*-medi|-medi|-?bd\b", re.I)
 _SMALL_CAPS = re.compile(r"cmcsc|smallcaps|-sc\b|sfcc|csc\d", re.IGNORECASE)
 _MATH = re.compile(r"cmmi|cmsy|cmex|msam|msbm|math|symbol|stix.*ital|mtsy|mtmi|rtxmi|txsy", re.I)
+# What the calls write: origin x, y; box left, right, bottom, top; the first four of a matrix.
+_GEOMETRY = struct.Struct("=6d4f8x")
+_GAP = struct.Struct("=d16xd")
 
 
 @dataclass(slots=True)
@@ -59,8 +64,13 @@ def _function(name: str, result: Any = ctypes.c_int, *arguments: Any) -> Any:
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 
+def _argument(raw: Any) -> Any:
+    # A handle as such functions take it: made once, not at every call.
+    return ctypes.c_void_p.from_param(ctypes.addressof(raw.contents))
+
+
 class TextReader:
-    """Reads text pages; holds the buffers that the calls write to."""
+    """Reads text pages; holds the buffer that the calls write to."""
 
     def __init__(self) -> None:
         self._get_origin = _function("FPDFText_GetCharOrigin")
@@ -69,26 +79,29 @@ class TextReader:
         self._get_size = _function("FPDFText_GetFontSize", ctypes.c_double)
         self._get_object = _function("FPDFText_GetTextObject", ctypes.c_void_p)
         self._get_font = _function("FPDFTextObj_GetFont", ctypes.c_void_p, ctypes.c_void_p)
+        self._get_font_name = _function("FPDFFont_GetBaseFontName", ctypes.c_size_t)
         self._get_index = _function("FPDFText_GetCharIndexFromTextIndex")
-        self._x, self._y = ctypes.c_double(), ctypes.c_double()
-        self._left, self._right = ctypes.c_double(), ctypes.c_double()
-        self._bottom, self._top = ctypes.c_double(), ctypes.c_double()
-        self._matrix = (ctypes.c_float * 6)()
-        self._xy = (ctypes.byref(self._x), ctypes.byref(self._y))
-        self._sides = tuple(
-            ctypes.byref(side) for side in (self._left, self._right, self._bottom, self._top)
+        self._get_text = _function("FPDFText_GetText")
+        self._count_characters = _function("FPDFText_CountChars")
+        self._buffer = ctypes.create_string_buffer(_GEOMETRY.size)
+        x, y, left, right, bottom, top, matrix = (
+            ctypes.byref(self._buffer, offset) for offset in range(0, 56, 8)
         )
-        self._matrix_ref = ctypes.byref(self._matrix)
+        self._origin_refs, self._matrix_ref = (x, y), matrix
+        self._box_refs = (left, right, bottom, top)
+        self._text_buffer = ctypes.create_string_buffer(_TEXT_BYTES)
+        self._name_buffer = ctypes.create_string_buffer(_NAME_BYTES)
         self._fonts: dict[int, Font] = {}
+        self._base_named: dict[bytes, Font] = {}
         self._named: dict[str, Font] = {}
 
-    def read(self, text_page: Any) -> list[Line]:
-        """Returns the lines of a page of pypdfium2 in content order."""
-        handle = ctypes.c_void_p(ctypes.cast(text_page.raw, ctypes.c_void_p).value)
-        count = pdfium_c.FPDFText_CountChars(text_page.raw)
+    def read(self, raw: Any) -> list[Line]:
+        """Returns the lines of a text page, PDFium's handle, in content order."""
+        handle = _argument(raw)
+        count = self._count_characters(handle)
         if count <= 0:
             return []
-        text, exact = _text(text_page.raw, count)
+        text, exact = self._text(handle, count)
         # Fonts live as long as the page that loaded them.
         self._fonts = {}
         lines: list[Line] = []
@@ -96,57 +109,60 @@ class TextReader:
         turns: dict[int, int] = {}
         # Looking for the word first spares most pages the search.
         has_table = ("Tab" in text or "TAB" in text) and _TABLE_HEAD.search(text) is not None
-        for match in _SEGMENT.finditer(text):
-            raw = match.group()
-            stripped = raw.strip()
-            if not stripped:
-                continue
-            start = match.start() if raw[0] == stripped[0] else match.start() + raw.index(stripped)
+        for start, stripped in _segments(text):
             line = self._measure(handle, stripped, start, exact)
-            if line.turn == 0 and (
+            turn = line.turn
+            if turn == 0 and (
                 stripped[-1].isdigit() or not _PROSE.search(stripped)
                 if has_table
                 else stripped[0] in _NUMERIC and _NUMBER_ROW.match(stripped)
             ):
                 line.text = self._tabbed(handle, stripped, start, exact, line.size)
             if line.start_size < 0.9 * line.size and (number := _LINE_NUMBER.match(stripped)):
-                start_index, after = start, start + number.end()
-                if not exact:
-                    start_index = self._get_index(handle, start_index)
-                    after = self._get_index(handle, after)
-                if self._get_origin(handle, after, *self._xy):
-                    line.text_left = self._x.value
-                    scale = line.start_size / (self._get_size(handle, start_index) or 1.0)
-                    line.size = max(line.size, scale * self._get_size(handle, after))
-            turns[line.turn] = turns.get(line.turn, 0) + len(stripped)
+                self._measure_behind(handle, line, start, start + number.end(), exact)
+            turns[turn] = turns.get(turn, 0) + len(stripped)
             lines.append(line)
             starts.append(start)
         if 0 in turns:
-            lines = self.split_at_gutter(text_page, PageLines(lines, starts, exact))
+            lines = self._split_at_gutter(handle, PageLines(lines, starts, exact))
             if (gutter := gutter_of_pairs(lines)) is not None:
                 lines = by_columns(lines, gutter)
         if len(turns) > 1 or 0 not in turns:
             _turn(lines, max(turns, key=lambda turn: (turns[turn], -turn)))
         return lines
 
+    def _text(self, handle: Any, count: int) -> tuple[str, bool]:
+        """Returns the page's text, one character per UTF-16 unit, and whether none is missing.
+
+        Surrogates stay apart so that positions are PDFium's.
+        """
+        if 2 * count + 2 > len(self._text_buffer):
+            self._text_buffer = ctypes.create_string_buffer(2 * count + 2)
+        written = max(self._get_text(handle, 0, count, self._text_buffer) - 1, 0)
+        units = ctypes.string_at(self._text_buffer, 2 * written)
+        text = units.decode("utf-16-le", "replace")
+        if len(text) != written:
+            text = "".join(map(chr, struct.unpack(f"<{written}H", units)))
+        return text, written == count
+
     def _measure(self, handle: Any, text: str, start: int, exact: bool) -> Line:
         end = start + len(text) - 1
-        if end > start and text[-1] in "\ufffe\x02":
+        if text[-1] in _HYPHEN_MARKS and end > start:
             end -= 1
         if not exact:
             # The text leaves out some of the page's characters, such as controls.
             start, end = self._get_index(handle, start), self._get_index(handle, end)
             end = max(start, end)
-        if start < 0 or not self._get_origin(handle, start, *self._xy):
+        x_ref, y_ref = self._origin_refs
+        if start < 0 or not self._get_origin(handle, start, x_ref, y_ref):
             return Line(text, 0.0, 0.0, 0.0, 0.0)
-        left, y = self._x.value, self._y.value
         self._get_matrix(handle, start, self._matrix_ref)
-        a, b, c, d, _, _ = self._matrix
+        self._get_box(handle, end, *self._box_refs)
+        left, y, _, right, _, _, a, b, c, d = _GEOMETRY.unpack(self._buffer)
         scale = abs(d) if c == 0 else math.hypot(c, d)
         size = end_size = scale * self._get_size(handle, start)
-        self._get_box(handle, end, *self._sides)
-        right = self._right.value
-        first_object, last_object = self._get_object(handle, start), self._get_object(handle, end)
+        first_object = self._get_object(handle, start)
+        last_object = self._get_object(handle, end) if end != start else first_object
         first = last = self._font_of(first_object)
         # Most lines are one object: nothing changes in them.
         if last_object != first_object:
@@ -154,8 +170,8 @@ class TextReader:
             end_size = scale * self._get_size(handle, end)
             if end_size > 1.05 * size:
                 # A line that starts with a superscript: its baseline is that of its end.
-                self._get_origin(handle, end, *self._xy)
-                y = self._y.value
+                self._get_origin(handle, end, x_ref, y_ref)
+                y = _GEOMETRY.unpack(self._buffer)[1]
         top_size = size if size > end_size else end_size
         if not (abs(left) + abs(right) + abs(y) < _FAR and top_size < _FAR):
             # Numbers of a broken file, NaN among them.
@@ -164,20 +180,37 @@ class TextReader:
             return Line(text, left, y, y, size, first, first, 1 if b > 0 else 3)
         return Line(text, left, right, y, top_size, first, last, 2 if a < 0 else 0, size, end_size)
 
+    def _measure_behind(self, handle: Any, line: Line, start: int, after: int, exact: bool) -> None:
+        """Measures a line that starts with a small number from behind it."""
+        if not exact:
+            start, after = self._get_index(handle, start), self._get_index(handle, after)
+        if self._get_origin(handle, after, *self._origin_refs):
+            line.text_left = _GEOMETRY.unpack(self._buffer)[0]
+            scale = line.start_size / (self._get_size(handle, start) or 1.0)
+            line.size = max(line.size, scale * self._get_size(handle, after))
+
     def _gaps(
         self, handle: Any, text: str, start: int, exact: bool, least: float
     ) -> list[tuple[int, int, float, float]]:
         """Returns the spaces of a line wider than ``least``: place in the text, then in print."""
         gaps = []
-        for match in _SPACE.finditer(text):
-            before, after = start + match.start() - 1, start + match.end()
+        get_box, get_origin = self._get_box, self._get_origin
+        x_ref, y_ref = self._origin_refs
+        left_ref, right_ref, bottom_ref, top_ref = self._box_refs
+        space = text.find(" ")
+        while space >= 0:
+            word = space + 1
+            while text[word] == " ":
+                word += 1
+            before, after = start + space - 1, start + word
             if not exact:
                 before, after = self._get_index(handle, before), self._get_index(handle, after)
-            self._get_box(handle, before, *self._sides)
-            if self._get_origin(handle, after, *self._xy) and (
-                self._x.value - self._right.value > least
-            ):
-                gaps.append((match.start(), match.end(), self._right.value, self._x.value))
+            get_box(handle, before, left_ref, right_ref, bottom_ref, top_ref)
+            if get_origin(handle, after, x_ref, y_ref):
+                x, right = _GAP.unpack_from(self._buffer)
+                if x - right > least:
+                    gaps.append((space, word, right, x))
+            space = text.find(" ", word)
         return gaps
 
     def _tabbed(self, handle: Any, text: str, start: int, exact: bool, size: float) -> str:
@@ -189,13 +222,12 @@ class TextReader:
         parts.append(text[position:])
         return "\t".join(parts)
 
-    def split_at_gutter(self, text_page: Any, found: PageLines) -> list[Line]:
+    def _split_at_gutter(self, handle: Any, found: PageLines) -> list[Line]:
         """Cuts lines that run over two columns into their halves, if the page has such lines."""
         lines = found.lines
         wide = _wide_lines(lines)
         if len(wide) < _MIN_WIDE:
             return lines
-        handle = ctypes.c_void_p(ctypes.cast(text_page.raw, ctypes.c_void_p).value)
         sample = wide[:: max(1, len(wide) // _SAMPLE)][:_SAMPLE]
         rows, misses = [], 0
         for place in sample:
@@ -229,13 +261,18 @@ class TextReader:
         pointer = self._get_font(text_object) if text_object else None
         if not pointer:
             return NO_FONT
-        font = self._fonts.get(pointer)
+        return self._fonts.get(pointer) or self._new_font(pointer)
+
+    def _new_font(self, pointer: int) -> Font:
+        handle = ctypes.c_void_p(pointer)
+        length = self._get_font_name(handle, self._name_buffer, _NAME_BYTES)
+        base_name = ctypes.string_at(self._name_buffer, max(min(length, _NAME_BYTES) - 1, 0))
+        font = self._base_named.get(base_name)
         if font is None:
-            name = _font_name(pointer)
-            font = self._named.get(name)
-            if font is None:
-                font = self._named[name] = _describe(name)
-            self._fonts[pointer] = font
+            # Subsets of one font are one.
+            name = _SUBSET.sub("", base_name.decode("utf-8", "replace"))
+            font = self._base_named[base_name] = self._named.setdefault(name, _describe(name))
+        self._fonts[pointer] = font
         return font
 
 
@@ -244,47 +281,44 @@ def _wide_lines(lines: list[Line]) -> list[int]:
     upright = [line for line in lines if line.turn == 0 and line.size > 0]
     if len(upright) < _MIN_WIDE:
         return []
-    width = max(line.right for line in upright) - min(line.left for line in upright)
+    width = max([line.right for line in upright]) - min([line.left for line in upright])
+    least = 0.6 * width
     return [
         place
         for place, line in enumerate(lines)
-        if line.right - line.left > 0.6 * width
+        if line.right - line.left > least
         and line.turn == 0
         and line.text.count(" ") >= 5
         and "\t" not in line.text
     ]
 
 
+def _segments(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a page's text without outer spaces, and where they start in it.
+
+    They end at line breaks and behind hyphen marks.
+    """
+    text = text.replace("\r", "\n")
+    for mark in _HYPHEN_MARKS:
+        if mark in text:
+            # This line break is none of the page's: it is not counted below.
+            text = text.replace(mark, mark + "\n")
+    position = 0
+    for raw in text.split("\n"):
+        if not raw:
+            position += 1
+            continue
+        stripped = raw.strip()
+        length = len(raw)
+        marked = raw[-1] in _HYPHEN_MARKS
+        if stripped and not (marked and length == 1):
+            yield position if len(stripped) == length else position + raw.index(stripped), stripped
+        position += length if marked else length + 1
+
+
 def _halves(line: Line, gap: tuple[int, int, float, float]) -> list[Line]:
     left = replace(line, text=line.text[: gap[0]], right=gap[2], last_font=line.font)
     return [left, replace(line, text=line.text[gap[1] :], left=gap[3], font=line.last_font)]
-
-
-def _text(raw: Any, count: int) -> tuple[str, bool]:
-    """Returns the page's text, one character per UTF-16 unit, and whether no character is missing.
-
-    Surrogates stay apart so that positions are PDFium's.
-    """
-    buffer = (ctypes.c_ushort * (count + 1))()
-    written = pdfium_c.FPDFText_GetText(raw, 0, count, buffer) - 1
-    units = bytes(buffer)[: 2 * max(written, 0)]
-    text = units.decode("utf-16-le", "replace")
-    if len(text) != written:
-        text = "".join(map(chr, buffer[: max(written, 0)]))
-    return text, written == count
-
-
-def whole_characters(text: str) -> str:
-    """Joins surrogates that stand apart; a half without its other half becomes U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _font_name(pointer: int) -> str:
-    handle = ctypes.cast(pointer, pdfium_c.FPDF_FONT)
-    buffer = ctypes.create_string_buffer(256)
-    length = pdfium_c.FPDFFont_GetBaseFontName(handle, buffer, 256)
-    name = buffer.raw[: max(min(length, 256) - 1, 0)].decode("utf-8", "replace")
-    return _SUBSET.sub("", name)
 
 
 def _describe(name: str) -> Font:

@@ -9,7 +9,6 @@ from corpus.pdf.blocks import BULLETS, Block, has_leaders
 from corpus.pdf.glyphs import clean
 from corpus.pdf.hyphens import Vocabulary, keeps_hyphen
 from corpus.pdf.joining import goes_on
-from corpus.pdf.lines import whole_characters
 
 _BULLET = re.compile(rf"[{BULLETS}]\s*")
 _SPACES = re.compile(r"[ \t]{2,}|\t")
@@ -35,15 +34,16 @@ def render(block: Block, words: Vocabulary) -> str:
         text = _continue(text, line.text, words)
     if has_leaders(text):
         text = _DOTS.sub(" ", text)
-    return _SPACES.sub(" ", _cleaned(text)).strip()
+    text = _cleaned(text)
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    return text.strip()
 
 
 def _cleaned(text: str) -> str:
-    return clean(text if text.isascii() else whole_characters(_end_hyphen(text)))
-
-
-def _end_hyphen(text: str) -> str:
-    return text[:-1] + "-" if text[-1:] in ("\ufffe", "\x02") else text
+    if text[-1] in "\ufffe\x02" and not text.isascii():
+        text = text[:-1] + "-"
+    return clean(text)
 
 
 def _continue(text: str, more: str, words: Vocabulary) -> str:

@@ -91,10 +91,13 @@ def _numbering(lines: Sequence[Line]) -> list[int]:
     """Returns the line numbers that a page shows beyond doubt."""
     for at_start in (True, False):
         end = 0 if at_start else -1
-        if sum(1 for line in lines if line.text[end].isdigit()) < _MIN_NUMBERS:
+        places = [place for place, line in enumerate(lines) if line.text[end].isdigit()]
+        if len(places) < _MIN_NUMBERS:
             continue
-        values = [_value(line, at_start) for line in lines]
-        if sum(value is not None for value in values) < _MIN_NUMBERS:
+        values: list[int | None] = [None] * len(lines)
+        for place in places:
+            values[place] = _value(lines[place].text, at_start)
+        if len(lines) - values.count(None) < _MIN_NUMBERS:
             continue
         chain = _chain(values)
         if len(chain) >= _MIN_NUMBERS and _is_numbering(lines, chain, at_start):
@@ -102,11 +105,14 @@ def _numbering(lines: Sequence[Line]) -> list[int]:
     return []
 
 
-def _value(line: Line, at_start: bool) -> int | None:
-    text = line.text
-    if not text or not (text[0] if at_start else text[-1]).isdigit():
+def _number_at(text: str, at_start: bool) -> re.Match[str] | None:
+    if not text or not text[0 if at_start else -1].isdigit():
         return None
-    match = _LEADING_NUMBER.match(text) if at_start else _TRAILING_NUMBER.search(text)
+    return _LEADING_NUMBER.match(text) if at_start else _TRAILING_NUMBER.search(text[-6:])
+
+
+def _value(text: str, at_start: bool) -> int | None:
+    match = _number_at(text, at_start)
     return None if match is None else int(match.group(1))
 
 
@@ -116,17 +122,18 @@ def _strip_numbers(lines: Sequence[Line], last: int, loose: bool) -> int:
     A page skips numbers where another column or a float has them: a step may be large where the
     number is set small, as it is in every style of numbering.
     """
-    sizes = sorted(line.size for line in lines)
+    sizes = sorted([line.size for line in lines])
     body = sizes[len(sizes) // 2] if sizes else 0.0
+    step = _LOOSE_STEP if loose else _STEP
     for line in lines:
         for at_start in (True, False):
-            value = _value(line, at_start)
-            if value is None or not last < value <= last + (_LOOSE_STEP if loose else _STEP):
+            match = _number_at(line.text, at_start)
+            if match is None or not last < int(match.group(1)) <= last + step:
                 continue
             own = line.start_size if at_start else line.end_size
             if own < 0.9 * (body if line.text.isdigit() else line.size):
-                _strip(line, at_start)
-                last = value
+                _strip(line, at_start, len(match.group()))
+                last = int(match.group(1))
                 break
     return last
 
@@ -135,14 +142,16 @@ def _chain(values: Sequence[int | None]) -> list[int]:
     """Returns the places of the longest run of values that count up by one or two."""
     best: dict[int, tuple[int, int | None]] = {}
     back: dict[int, int | None] = {}
+    none: tuple[int, int | None] = (0, None)
     top, top_place = 0, None
     for place, value in enumerate(values):
         if value is None:
             continue
         # One in between may be missing: a superscript at the start of its line hides it.
-        length, before = max(
-            best.get(value - 1, (0, None)), best.get(value - 2, (0, None)), key=lambda b: b[0]
-        )
+        length, before = best.get(value - 1, none)
+        further = best.get(value - 2, none)
+        if further[0] > length:
+            length, before = further
         back[place] = before
         if length + 1 >= best.get(value, (0, None))[0]:
             best[value] = (length + 1, place)
@@ -172,16 +181,14 @@ def _is_numbering(lines: Sequence[Line], chain: Sequence[int], at_start: bool) -
     return small > 0.7 * len(chain)
 
 
-def _strip(line: Line, at_start: bool) -> None:
-    match = (_LEADING_NUMBER.match if at_start else _TRAILING_NUMBER.search)(line.text)
-    assert match is not None
+def _strip(line: Line, at_start: bool, number_chars: int) -> None:
     own = line.start_size if at_start else line.end_size
-    width = (len(match.group()) + 0.5) * 0.5 * own
+    width = (number_chars + 0.5) * 0.5 * own
     if at_start:
-        line.text = line.text[match.end() :]
+        line.text = line.text[number_chars:]
         line.left = line.text_left or line.left + width
         line.font = line.last_font
         line.start_size = line.end_size
     else:
-        line.text = line.text[: match.start()]
+        line.text = line.text[:-number_chars]
         line.right -= width

@@ -30,7 +30,7 @@ class Style:
 
     def pitch(self, size: float) -> float:
         """Returns the distance of baselines of text of a size."""
-        return self.pitches.get(_rounded(size), _DEFAULT_PITCH_EM * size)
+        return self.pitches.get(round(2 * size) / 2, _DEFAULT_PITCH_EM * size)
 
 
 def measure_style(pages: Sequence[Sequence[Line]]) -> Style:
@@ -41,15 +41,19 @@ def measure_style(pages: Sequence[Sequence[Line]]) -> Style:
     for lines in pages:
         last: Line | None = None
         for line in lines:
-            length = len(line.text)
-            if length >= _LONG_LINE_CHARS and line.turn == 0 and "\t" not in line.text:
-                size = _rounded(line.size)
+            text = line.text
+            length = len(text)
+            if length >= _LONG_LINE_CHARS and line.turn == 0 and "\t" not in text:
+                size = round(2 * line.size) / 2
                 sizes[size] += length
                 fonts[line.last_font.name] += length
                 if last is not None and abs(last.size - line.size) < 0.1:
                     drop = round(2 * (last.y - line.y)) / 2
                     if 0.8 * size < drop < 2.6 * size:
-                        drops.setdefault(size, Counter())[drop] += 1
+                        counts = drops.get(size)
+                        if counts is None:
+                            counts = drops[size] = Counter()
+                        counts[drop] += 1
                 last = line
             elif last is not None and abs(last.y - line.y) > 0.5 * line.size:
                 last = None
