@@ -1,7 +1,13 @@
-"""Normalize: Unicode repaired with ftfy, line endings and blank lines made uniform.
+"""Normalize: Unicode repaired with ftfy, invisible characters out, line ends and blanks uniform.
 
-AstroMLab 4, section 2.1: "We applied ftfy for consistent Unicode text normalization". Text that a
-repair changes keeps its page spans: each page is repaired on its own and the spans are laid anew.
+AstroMLab 4, section 2.1: "We applied ftfy for consistent Unicode text normalization". Code and TeX
+keep their characters: there a quote, a ligature or a full-width sign may be meant; only what no
+text file should hold is taken out (controls, escape codes, broken surrogates, foreign line ends).
+Where a repair would change more of them, the prose on both sides is repaired apart; everywhere else
+the text is what ``ftfy.fix_text`` makes of it.
+
+Text that a repair changes keeps its page spans: each page is repaired on its own and the spans are
+laid anew.
 """
 
 from __future__ import annotations
@@ -9,49 +15,71 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import ftfy
 import pyarrow as pa
+from ftfy import fixes
 
 from core.recipe.corpus import Normalize
 from core.rejects import Reason, Reject
 from core.schema import DOCUMENT
 from core.stage import ShardResult, ShardStage, StageContext, Unit
 from corpus.documents import with_text
-
-FTFY = ftfy.TextFixerConfig(
-    # Markdown may show HTML entities inside code; unescaping would change what it says.
-    unescape_html=False,
-    # Escape codes of terminals are never part of a document.
-    remove_terminal_escapes=True,
-    # Mojibake: the repair this is here for.
-    fix_encoding=True,
-    restore_byte_a0=True,
-    replace_lossy_sequences=True,
-    decode_inconsistent_utf8=True,
-    fix_c1_controls=True,
-    # PDF fonts put ligatures into the text layer; a tokenizer should see the letters.
-    fix_latin_ligatures=True,
-    # Full-width Latin letters come from CJK fonts.
-    fix_character_width=True,
-    # One kind of quote, as in ftfy's default.
-    uncurl_quotes=True,
-    fix_line_breaks=True,
-    fix_surrogates=True,
-    remove_control_chars=True,
-    # NFC composes accents; NFKC would flatten superscripts in units and formulas.
-    normalization="NFC",
-    max_decode_length=1_000_000,
-    explain=False,
-)
+from corpus.mojibake import fix_text
+from corpus.protected import verbatim
 
 _BLANK_LINES = re.compile(r"\n{3,}")
+# A soft hyphen at a line's end is where a word was broken: the word goes on in the next line.
+_BROKEN_WORD = re.compile("\u00ad[ \t]*\n[ \t]*(?=[a-zß-öø-ÿ])")
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060]")
+_FORM_FEED = re.compile("\n?\f\n?")
 
 
 def normalize_text(text: str) -> str:
     """Returns the text repaired, without trailing spaces and with at most one blank line."""
+    cleaned = _clean(text)
+    if cleaned != text and any(mark in text for mark in "`~$\\"):
+        parts, position = [], 0
+        for start, end, _ in verbatim(text):
+            block = text[start:end]
+            if _clean(block) != block:
+                parts += [_clean(text[position:start]), _readable(block)]
+                position = end
+        if parts:
+            cleaned = "".join([*parts, _clean(text[position:])])
+    return _uniform_lines(cleaned).strip()
+
+
+def _clean(prose: str) -> str:
+    """Returns prose repaired and without soft hyphens, zero-width spaces and form feeds."""
+    prose = fix_text(prose)
+    if not prose.isascii() and _INVISIBLE.search(prose):
+        prose = _INVISIBLE.sub("", _BROKEN_WORD.sub("", prose))
+    return _FORM_FEED.sub("\n", prose) if "\f" in prose else prose
+
+
+def _readable(code: str) -> str:
+    """Returns code or TeX without what no text file should hold."""
+    code = fixes.fix_surrogates(fixes.fix_line_breaks(code))
+    cleaned: str = fixes.remove_control_chars(fixes.remove_terminal_escapes(code))
+    return cleaned
+
+
+def _uniform_lines(text: str) -> str:
+    """Returns the text without trailing spaces and runs of blank lines, but in fenced code."""
+    if " \n" not in text and "\t\n" not in text and "\n\n\n" not in text:
+        return text.rstrip(" \t")
+    parts, position = [], 0
+    if "```" in text or "~~~" in text:
+        for block in verbatim(text):
+            if block.kind == "code":
+                parts += [_trim(text[position : block.start]), text[block.start : block.end]]
+                position = block.end
+    return "".join([*parts, _trim(text[position:])])
+
+
+def _trim(text: str) -> str:
     # Line by line: a regular expression for trailing spaces takes quadratic time on long runs.
-    lines = [line.rstrip(" \t") for line in ftfy.fix_text(text, FTFY).split("\n")]
-    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+    lines = [line.rstrip(" \t") for line in text.split("\n")]
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines))
 
 
 def normalize_pages(
@@ -94,6 +122,7 @@ class NormalizeStage(ShardStage):
 
     name = "corpus.normalize"
     description = "Documents with Unicode repaired by ftfy."
+    code_version = 2
     schema = DOCUMENT
 
     def __init__(self, normalize: Normalize, documents: str) -> None:

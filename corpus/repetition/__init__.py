@@ -1,0 +1,1 @@
+"""Loops of OCR models found and cut."""
