@@ -1,19 +1,35 @@
 """Pack token runs into fixed sequences with restarting positions and lineage.
 
-``concat`` as in the papers: runs are laid end to end and cut every ``sequence_length`` tokens. A
-run that goes on in the next sequence restarts its positions there, since its earlier tokens are
-out of sight. The last sequence is padded; padding is never trained.
+::
+
+    runs          aaaaaaaaaaa bbbbb ccc dddd            sequences of 8 tokens
+    concat        aaaaaaaa | aaabbbbb | cccdddd_        1 run cut, 1 token of padding
+    best_fit      aaaaaaaa | aaabbbbb | cccdddd_        only a run longer than a sequence is cut
+    whole         (for runs that fit a sequence)        in order, none is cut
+
+``concat`` is what the papers do: runs are laid end to end and cut every ``sequence_length`` tokens.
+``best_fit`` cuts as little as can be (Ding et al. 2024, "Fewer Truncations Improve Language
+Modeling"): a run longer than a sequence gives full sequences, and what is left of it is packed
+with the shorter runs, the longest first, each into the fullest sequence that has room for it.
+
+A run that goes on in another sequence restarts its positions there, since its earlier tokens are
+out of sight. What is left over is padded, and padding is never trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from core.schema import token_sequence
+from core.schema import SPAN, token_sequence
+
+Layout = Literal["concat", "best_fit", "whole"]
 
 _ROW_GROUP_TOKENS = 1 << 19
 
@@ -29,11 +45,17 @@ def row_group_rows(sequence_length: int) -> int:
 
 @dataclass(frozen=True)
 class TokenRun:
-    """The tokens of one document or conversation; ``mask`` is 1 where a token is trained."""
+    """The tokens of one document or conversation.
+
+    Args:
+        doc_id: its id.
+        ids: the tokens, at least one.
+        mask: 1 where a token is trained; None: everywhere.
+    """
 
     doc_id: str
-    ids: list[int]
-    mask: list[int]
+    ids: Sequence[int] | npt.NDArray[np.int32]
+    mask: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +66,7 @@ class Packed:
         table: rows of :func:`core.schema.token_sequence`.
         tokens: tokens of all runs.
         trained_tokens: positions with loss mask 1.
-        padding_tokens: positions of the last sequence that hold nothing.
+        padding_tokens: positions that hold nothing.
         runs_cut: runs that lie in more than one sequence.
     """
 
@@ -66,68 +88,148 @@ class Packed:
         }
 
 
+class Piece(NamedTuple):
+    """A stretch of a run that lies in one sequence."""
+
+    run: int
+    start: int
+    length: int
+
+
 def pack(
-    runs: Iterable[TokenRun], sequence_length: int, pad_id: int, *, split: bool = True
+    runs: Iterable[TokenRun], sequence_length: int, pad_id: int, layout: Layout = "concat"
 ) -> Packed:
-    """Packs runs in order.
+    """Packs runs; the same runs in the same order give the same sequences.
 
     Args:
         runs: token runs, none empty.
         sequence_length: tokens per sequence.
         pad_id: fills what is left over.
-        split: True lays runs end to end and cuts them anywhere. False keeps a run whole: one that
-            does not fit the rest of a sequence starts the next (for conversations); it must not be
-            longer than a sequence.
+        layout: ``concat``, ``best_fit``, or ``whole``: in order and never cut (for conversations);
+            no run may then be longer than a sequence.
     """
-    rows: list[dict[str, Any]] = []
-    current = _empty()
-    tokens = trained = padding = runs_cut = 0
+    runs = list(runs)
+    lengths = [len(run.ids) for run in runs]
+    plan = {"concat": _end_to_end, "best_fit": _best_fit, "whole": _in_order}[layout]
+    sequences = plan(lengths, sequence_length)
+    table, trained = _fill(runs, sequences, sequence_length, pad_id)
+    pieces = np.bincount([p.run for s in sequences for p in s], minlength=len(runs))
+    tokens = sum(lengths)
+    return Packed(
+        table=table,
+        tokens=tokens,
+        trained_tokens=trained,
+        padding_tokens=len(sequences) * sequence_length - tokens,
+        runs_cut=int((pieces > 1).sum()),
+    )
 
-    def flush() -> None:
-        nonlocal current, padding, trained
-        missing = sequence_length - len(current["input_ids"])
-        padding += missing
-        trained += sum(current["loss_mask"])
-        current["input_ids"] += [pad_id] * missing
-        current["loss_mask"] += [0] * missing
-        # Positions restart at the padding, so it is a run of its own that nothing attends to.
-        current["position_ids"] += range(missing)
-        rows.append(current)
-        current = _empty()
 
-    for run in runs:
-        tokens += len(run.ids)
-        room = sequence_length - len(current["input_ids"])
-        if not split and len(run.ids) > room and current["input_ids"]:
-            flush()
+def _end_to_end(lengths: Sequence[int], room: int) -> list[list[Piece]]:
+    sequences: list[list[Piece]] = []
+    left = 0
+    for run, length in enumerate(lengths):
         start = 0
-        while start < len(run.ids):
-            room = sequence_length - len(current["input_ids"])
-            count = min(room, len(run.ids) - start)
-            _place(current, run, start, count)
+        while start < length:
+            if left == 0:
+                sequences.append([])
+                left = room
+            count = min(left, length - start)
+            sequences[-1].append(Piece(run, start, count))
             start += count
-            runs_cut += start < len(run.ids) and start == count
-            if len(current["input_ids"]) == sequence_length:
-                flush()
-    if current["input_ids"]:
-        flush()
-    table = pa.Table.from_pylist(rows, schema=token_sequence(sequence_length))
-    return Packed(table, tokens, trained, padding, runs_cut)
+            left -= count
+    return sequences
 
 
-def _empty() -> dict[str, Any]:
-    return {"input_ids": [], "loss_mask": [], "position_ids": [], "spans": []}
+def _in_order(lengths: Sequence[int], room: int) -> list[list[Piece]]:
+    sequences: list[list[Piece]] = []
+    left = 0
+    for run, length in enumerate(lengths):
+        if length > left:
+            sequences.append([])
+            left = room
+        sequences[-1].append(Piece(run, 0, length))
+        left -= length
+    return sequences
 
 
-def _place(current: dict[str, Any], run: TokenRun, start: int, count: int) -> None:
-    span = {
-        "doc_id": run.doc_id,
-        "doc_start_token": start,
-        "start": len(current["input_ids"]),
-        "length": count,
-    }
-    current["spans"].append(span)
-    current["input_ids"] += run.ids[start : start + count]
-    # The first token of a stretch has no context in its sequence: it is not trained.
-    current["loss_mask"] += [0, *run.mask[start + 1 : start + count]]
-    current["position_ids"] += range(count)
+def _best_fit(lengths: Sequence[int], room: int) -> list[list[Piece]]:
+    sequences: list[list[Piece]] = []
+    rest: list[Piece] = []
+    for run, length in enumerate(lengths):
+        full = length - length % room
+        sequences += [[Piece(run, start, room)] for start in range(0, full, room)]
+        if full < length:
+            rest.append(Piece(run, full, length - full))
+    # Python's sort keeps the order of equals, so the result is one and the same always.
+    rest.sort(key=lambda piece: -piece.length)
+    open_by_left: dict[int, list[list[Piece]]] = {}
+    lefts: list[int] = []  # the keys of open_by_left, ascending
+    for piece in rest:
+        at = bisect_left(lefts, piece.length)
+        if at == len(lefts):
+            sequence: list[Piece] = []
+            sequences.append(sequence)
+            left = room
+        else:
+            left = lefts[at]
+            sequence = open_by_left[left].pop()
+            if not open_by_left[left]:
+                del open_by_left[left], lefts[at]
+        sequence.append(piece)
+        left -= piece.length
+        if left and left not in open_by_left:
+            insort(lefts, left)
+        if left:
+            open_by_left.setdefault(left, []).append(sequence)
+    # Back to the order of the runs: neighbours stay neighbours.
+    for sequence in sequences:
+        sequence.sort()
+    return sorted(sequences)
+
+
+def _fill(
+    runs: Sequence[TokenRun], sequences: list[list[Piece]], length: int, pad_id: int
+) -> tuple[pa.Table, int]:
+    """Returns the table of sequences and its trained tokens; columns are filled in place."""
+    total = len(sequences) * length
+    ids = np.full(total, pad_id, dtype=np.int32)
+    mask = np.zeros(total, dtype=np.uint8)
+    position = np.zeros(total, dtype=np.int32)
+    count_up = np.arange(length, dtype=np.int32)
+    starts: list[int] = []
+    for number, sequence in enumerate(sequences):
+        at = number * length
+        for run, start, count in sequence:
+            starts.append(at - number * length)
+            ids[at : at + count] = runs[run].ids[start : start + count]
+            given = runs[run].mask
+            mask[at : at + count] = 1 if given is None else given[start : start + count]
+            # The first token of a stretch has no context in its sequence: it is not trained.
+            mask[at] = 0
+            position[at : at + count] = count_up[:count]
+            at += count
+        # Positions restart at the padding, so it is a run of its own that nothing attends to.
+        left = (number + 1) * length - at
+        position[at : at + left] = count_up[:left]
+    schema = token_sequence(length)
+    columns = [
+        pa.FixedSizeListArray.from_arrays(pa.array(values), length)
+        for values in (ids, mask, position)
+    ]
+    table = pa.Table.from_arrays([*columns, _spans(runs, sequences, starts)], schema=schema)
+    return table, int(mask.sum(dtype=np.int64))
+
+
+def _spans(
+    runs: Sequence[TokenRun], sequences: list[list[Piece]], starts: list[int]
+) -> pa.ListArray:
+    pieces = [piece for sequence in sequences for piece in sequence]
+    ends = np.cumsum([0, *(len(sequence) for sequence in sequences)])
+    values = [
+        pa.array([runs[piece.run].doc_id for piece in pieces], pa.string()),
+        pa.array([piece.start for piece in pieces], pa.int64()),
+        pa.array(starts, pa.int32()),
+        pa.array([piece.length for piece in pieces], pa.int32()),
+    ]
+    spans = pa.StructArray.from_arrays(values, fields=list(SPAN))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), spans)

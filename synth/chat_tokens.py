@@ -40,7 +40,7 @@ def pack_conversations(
             rejects.append(Reject(row["conv_id"], Reason.TOO_LONG, detail, shown))
             continue
         runs.append(TokenRun(row["conv_id"], ids, mask))
-    return pack(runs, chat.sequence_length, pad_token_id(tokenizer), split=False), rejects
+    return pack(runs, chat.sequence_length, pad_token_id(tokenizer), "whole"), rejects
 
 
 class ChatTokensStage(ShardStage):

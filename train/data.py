@@ -6,6 +6,10 @@ r"""Packed token sequences in a seeded global order, read a few row groups at a 
     [s7 s2 s9 s4 s0 ...     ][s3 s8 s1 ...           ][s5 s6]  . .
      \___global batch 1__/\__global batch 2__/  ...            padding: no loss
 
+With replay, an epoch is the corpus and the general text that is for this epoch alone, mixed: its
+permutation is longer by that many sequences. A last epoch that is a fraction has the beginning of
+the corpus's permutation, just as without replay, and all of its own general text, which is less.
+
 Epochs follow each other without a gap, so a global batch may hold the end of one and the start of
 the next and no sequence is dropped. Only the very last global batch is filled up, with sequences
 that carry no loss: because the loss is divided by the trained tokens of the global batch, they
@@ -15,10 +19,10 @@ change nothing. The order depends on the seed alone, never on the number of work
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -70,22 +74,54 @@ class SequenceOrder:
     """Which sequences make which optimizer step.
 
     Args:
-        sequences: in the dataset.
-        epochs: passes over the dataset; a fraction is allowed.
+        sequences: of the corpus.
+        epochs: passes over the corpus; a fraction is allowed.
         global_batch: sequences per step over all workers.
         seed: of the permutations.
+        replay: sequences of general text for each epoch; empty: none. They follow the corpus's
+            in the dataset, epoch by epoch.
     """
 
     sequences: int
     epochs: float
     global_batch: int
     seed: int
+    replay: tuple[int, ...] = ()
+
+    @cached_property
+    def _corpus(self) -> list[int]:
+        """Sequences of the corpus in each epoch; in the last one perhaps not all."""
+        # 0.1 * 30 is 3.0000000000000004: the tolerance keeps that at 3.
+        samples = max(1, math.ceil(self.epochs * self.sequences - 1e-6))
+        whole, rest = divmod(samples, self.sequences)
+        return [self.sequences] * whole + [rest] * (rest > 0)
+
+    @cached_property
+    def _ends(self) -> IndexArray:
+        """Samples up to the end of each epoch."""
+        replay = self.replay[: len(self._corpus)] or (0,) * len(self._corpus)
+        sizes = [c + r for c, r in zip(self._corpus, replay, strict=True)]
+        return np.cumsum(np.asarray(sizes, dtype=np.int64))
 
     @property
     def samples(self) -> int:
-        """Sequences trained on, repeats counted: ``ceil(epochs * sequences)``."""
-        # 0.1 * 30 is 3.0000000000000004: the tolerance keeps that at 3.
-        return max(1, math.ceil(self.epochs * self.sequences - 1e-6))
+        """Sequences trained on, repeats counted: ``ceil(epochs * sequences)`` and the replay."""
+        return int(self._ends[-1])
+
+    @property
+    def started(self) -> int:
+        """Epochs that are begun: 3 of 2.5."""
+        return len(self._corpus)
+
+    @property
+    def replay_samples(self) -> int:
+        """Sequences of general text among them."""
+        return self.samples - sum(self._corpus)
+
+    @property
+    def distinct(self) -> int:
+        """Sequences trained on at least once."""
+        return self._corpus[0] + self.replay_samples
 
     @property
     def steps(self) -> int:
@@ -106,66 +142,123 @@ class SequenceOrder:
         first = (step - 1) * self.global_batch
         positions = np.arange(first, first + self.global_batch)
         indices = np.full(self.global_batch, PADDING, dtype=np.int64)
-        for epoch in np.unique(positions // self.sequences):
-            inside = (positions // self.sequences == epoch) & (positions < self.samples)
-            order = epoch_order(self.sequences, self.seed, int(epoch))
-            indices[inside] = order[positions[inside] % self.sequences]
+        epoch_of = np.searchsorted(self._ends, positions, side="right")
+        for epoch in np.unique(epoch_of[positions < self.samples]).tolist():
+            inside = epoch_of == epoch
+            indices[inside] = self._epoch(epoch)[positions[inside] - self._start(epoch)]
         return indices
 
     def epoch(self, step: int) -> float:
-        """Returns the epochs finished after a step."""
-        return min(step * self.global_batch, self.samples) / self.sequences
+        """Returns the epochs finished after a step, as passes over the corpus."""
+        position = min(step * self.global_batch, self.samples)
+        epoch = int(np.searchsorted(self._ends[:-1], position, side="right"))
+        inside, size = position - self._start(epoch), int(self._ends[epoch]) - self._start(epoch)
+        passed = epoch * self.sequences + inside * self._corpus[epoch] / size
+        return passed / self.sequences
+
+    def _start(self, epoch: int) -> int:
+        return int(self._ends[epoch - 1]) if epoch else 0
+
+    def _epoch(self, epoch: int) -> IndexArray:
+        replay = self.replay[epoch] if self.replay else 0
+        start = self.sequences + sum(self.replay[:epoch])
+        return epoch_order(
+            self.sequences, self.seed, epoch, self._corpus[epoch], (start, start + replay)
+        )
 
 
 @lru_cache(maxsize=2)
-def epoch_order(sequences: int, seed: int, epoch: int) -> IndexArray:
-    """Returns the permutation of an epoch (read only), from PCG64 seeded with (seed, epoch)."""
+def epoch_order(
+    sequences: int, seed: int, epoch: int, first: int, replay: tuple[int, int]
+) -> IndexArray:
+    """Returns the sequences of an epoch in order (read only).
+
+    Args:
+        sequences: of the corpus.
+        seed: with the epoch, of PCG64.
+        epoch: 0 for the first.
+        first: how many of the corpus's permutation are in the epoch.
+        replay: first and end of the other sequences that are.
+    """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    order = generator.permutation(sequences).astype(np.int64)
+    order = generator.permutation(sequences).astype(np.int64)[:first]
+    if replay[0] < replay[1]:
+        order = generator.permutation(np.concatenate([order, np.arange(*replay)]))
     order.setflags(write=False)
     return order
 
 
 class SequenceDataset:
-    """Random access to the sequences of a dataset folder, by position over all shards."""
+    """Random access to the sequences of a dataset folder, by position over all shards.
 
-    def __init__(self, folder: Path, cache_bytes: int = _CACHE_BYTES) -> None:
+    Sequences of general text, in a folder of their own, follow those of the corpus.
+    """
+
+    def __init__(
+        self, folder: Path, replay: Path | None = None, cache_bytes: int = _CACHE_BYTES
+    ) -> None:
         """Reads the shards' footers.
 
         Args:
             folder: dataset of :func:`core.schema.token_sequence` rows.
+            replay: dataset of such rows with a column ``epoch``, in the order of the epochs.
             cache_bytes: row groups kept in memory; at least one always is.
 
         Raises:
             InputError: no sequences, unreadable shards, or shards that do not agree in length.
         """
-        self._folder = folder
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[int, Rows] = OrderedDict()
         self._groups: list[tuple[Path, int]] = []
-        rows: list[int] = []
-        lengths: set[int] = set()
+        self._rows: list[int] = []
+        self._lengths: set[int] = set()
+        self._add(folder)
+        self.sequences = sum(self._rows)
+        """Of the corpus."""
+        self.replay: tuple[int, ...] = ()
+        """Sequences of general text for each epoch."""
+        if replay is not None:
+            self._add(replay)
+            self.replay = _per_epoch(replay)
+        if len(self._lengths) > 1:
+            raise InputError(
+                f"shards hold sequences of different lengths: {sorted(self._lengths)} tokens",
+                where=str(folder),
+                remedy="delete the folder and run again",
+            )
+        self.sequence_length: int = self._lengths.pop()
+        self._ends: IndexArray = np.cumsum(np.asarray(self._rows, dtype=np.int64))
+
+    def _add(self, folder: Path) -> None:
+        before = len(self._rows)
         for path in shard_paths(folder):
             metadata, length = _footer(path)
-            lengths.add(length)
+            self._lengths.add(length)
             for group in range(metadata.num_row_groups):
                 self._groups.append((path, group))
-                rows.append(metadata.row_group(group).num_rows)
-        if sum(rows) == 0:
+                self._rows.append(metadata.row_group(group).num_rows)
+        if sum(self._rows[before:]) == 0:
             raise InputError(
                 "there is no token sequence to train on",
                 where=str(folder),
                 remedy="look at the rejects of the stages before; the corpus may be too small "
                 "for one sequence",
             )
-        if len(lengths) > 1:
+
+    def order(self, epochs: float, global_batch: int, seed: int) -> SequenceOrder:
+        """Returns the order of a run over these sequences.
+
+        Raises:
+            InputError: the run has more epochs than there is general text for.
+        """
+        order = SequenceOrder(self.sequences, epochs, global_batch, seed, self.replay)
+        if self.replay and order.started > len(self.replay):
             raise InputError(
-                f"shards hold sequences of different lengths: {sorted(lengths)} tokens",
-                where=str(folder),
-                remedy="delete the folder and run again",
+                f"there is general text for {len(self.replay)} epochs, the run has {epochs:g}",
+                where="corpus.replay",
+                remedy="run corpus.replay again with the epochs of this run",
             )
-        self.sequence_length: int = lengths.pop()
-        self._ends: IndexArray = np.cumsum(np.asarray(rows, dtype=np.int64))
+        return order
 
     def __len__(self) -> int:
         """Returns the sequences over all shards."""
@@ -235,6 +328,22 @@ def _footer(path: Path) -> tuple[pq.FileMetaData, int]:
     if lengths or length is None:
         raise _unreadable(path, ValueError("columns are not lists of one fixed length"))
     return metadata, int(length)
+
+
+def _per_epoch(folder: Path) -> tuple[int, ...]:
+    """Returns how many sequences there are for each epoch."""
+    counts: Counter[int] = Counter()
+    last = 0
+    for path in shard_paths(folder):
+        try:
+            epochs = pq.ParquetFile(path).read(columns=["epoch"])["epoch"].to_numpy()
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise _unreadable(path, error) from error
+        if len(epochs) and (int(epochs[0]) < last or bool(np.any(np.diff(epochs) < 0))):
+            raise _unreadable(path, ValueError("epochs are not in order"))
+        counts.update(epochs.tolist())
+        last = max([last, *counts])
+    return tuple(counts[epoch] for epoch in range(last + 1))
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

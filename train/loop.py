@@ -42,8 +42,8 @@ def train_loop(config: dict[str, Any]) -> None:
     torch.set_num_threads(spec.threads)
     torch.manual_seed(spec.seed)
 
-    dataset = SequenceDataset(Path(spec.tokens))
-    order = SequenceOrder(len(dataset), section.epochs, section.global_batch_sequences, spec.seed)
+    dataset = SequenceDataset(Path(spec.tokens), Path(spec.replay) if spec.replay else None)
+    order = dataset.order(section.epochs, section.global_batch_sequences, spec.seed)
     model = _load_model(Path(spec.model))
     began.append(time.time())
     vocabulary = int(model.config.vocab_size)

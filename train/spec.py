@@ -25,6 +25,7 @@ class LoopSpec:
         seed: of the order of sequences.
         threads: of one worker.
         started: ``time.time()`` when the stage began.
+        replay: dataset folder of the general text mixed in, if any.
     """
 
     stage: str
@@ -35,3 +36,4 @@ class LoopSpec:
     seed: int
     threads: int
     started: float
+    replay: str | None = None

@@ -59,7 +59,14 @@ class TrainStage(JobStage):
         "trained on are counted"
     )
 
-    def __init__(self, name: str, section: Trainer, tokens_stage: str, init: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        section: Trainer,
+        tokens_stage: str,
+        init: str,
+        replay_stage: str | None = None,
+    ) -> None:
         """Describes one run.
 
         Args:
@@ -67,20 +74,25 @@ class TrainStage(JobStage):
             section: the run's part of the recipe.
             tokens_stage: stage whose sequences it trains on.
             init: train stage or model folder whose weights it starts from.
+            replay_stage: stage whose sequences, each for one epoch, are mixed in.
         """
         self.name = name
         self._section = section
         self._tokens_stage = tokens_stage
+        self._replay_stage = replay_stage
         self._init = init
         self._init_is_stage = init.startswith(STAGE_PREFIXES)
         self.inputs = (init, tokens_stage) if self._init_is_stage else (tokens_stage,)
+        if replay_stage is not None:
+            self.inputs += (replay_stage,)
 
     def config(self) -> dict[str, Any]:
         """Returns the section, and what it starts from and trains on."""
         # A folder is known by its content (source_files), wherever it lies.
         init = self._init if self._init_is_stage else "folder"
         section = {**self._section.model_dump(), "init": init}
-        return {**section, "tokens": self._tokens_stage}
+        replay = {"replay": self._replay_stage} if self._replay_stage else {}
+        return {**section, "tokens": self._tokens_stage, **replay}
 
     def source_files(self, ctx: StageContext) -> list[Path]:
         """Returns the files of the starting model, where it is a folder of the user's."""
@@ -105,13 +117,16 @@ class TrainStage(JobStage):
             StageError: the cluster is too small, a worker failed, or the loss diverged.
         """
         # Imported here: the command line lists stages without loading PyTorch.
-        from train.data import SequenceDataset, SequenceOrder
+        from train.data import SequenceDataset
 
         started = time.time()
         model = Path(ctx.model_path(self._init))
         require_model(model, f"{self.name}.init")
         tokens = ctx.folder(self._tokens_stage)
-        sequences = len(SequenceDataset(tokens))
+        replay = ctx.folder(self._replay_stage) if self._replay_stage else None
+        order = SequenceDataset(tokens, replay).order(
+            self._section.epochs, self._section.global_batch_sequences, ctx.seed
+        )
         check_cluster(self._section, self.name)
         spec = LoopSpec(
             stage=self.name,
@@ -122,15 +137,15 @@ class TrainStage(JobStage):
             seed=ctx.seed,
             threads=_THREADS,
             started=started,
+            replay=None if replay is None else str(replay),
         )
         _launch(spec, self._section)
         # Ray Train keeps its own state there; it means nothing once the run has ended.
         shutil.rmtree(out / _RAY_FOLDER, ignore_errors=True)
-        order = SequenceOrder(
-            sequences, self._section.epochs, self._section.global_batch_sequences, ctx.seed
-        )
-        used = min(sequences, order.samples)
-        return JobResult(rows_in=used, rows_out=used, metrics=_summary(out, order))
+        metrics = _summary(out, order)
+        if replay is not None:
+            metrics["replay_sequences"] = order.replay_samples
+        return JobResult(rows_in=order.distinct, rows_out=order.distinct, metrics=metrics)
 
 
 def check_cluster(section: Trainer, stage: str) -> None:

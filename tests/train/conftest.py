@@ -52,7 +52,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def write_tokens() -> WriteTokens:
-    """Writes shards of random packed sequences; token 0 of sequence i is i, to know it by."""
+    """Writes shards of random packed sequences; token 0 of sequence i is i, to know it by.
+
+    With ``epochs``, the sequences are replay, each for one epoch. ``first`` is the first i.
+    """
 
     def write(
         folder: Path,
@@ -60,10 +63,12 @@ def write_tokens() -> WriteTokens:
         length: int = LENGTH,
         row_group_rows: int = 4,
         highest_token: int = 256,
+        epochs: list[list[int]] | None = None,
+        first: int = 0,
     ) -> Path:
         generator = np.random.default_rng(7)
         folder.mkdir(parents=True)
-        schema, number = token_sequence(length), 0
+        schema, number = token_sequence(length), first
         for shard, rows in enumerate(rows_per_shard):
             token = generator.integers(0, highest_token, (rows, length))
             token[:, 0] = np.arange(number, number + rows)
@@ -78,6 +83,8 @@ def write_tokens() -> WriteTokens:
             ]
             spans = pa.array([[]] * rows, schema.field("spans").type)
             table = pa.Table.from_arrays([*columns, spans], schema=schema)
+            if epochs is not None:
+                table = table.append_column("epoch", pa.array(epochs[shard], pa.int32()))
             path = folder / f"part-{shard:05d}.parquet"
             pq.write_table(table, path, row_group_size=row_group_rows)
         return folder

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -86,23 +88,98 @@ def test_two_and_a_half_epochs() -> None:
     assert order.padding == 0
 
 
+@pytest.mark.parametrize(
+    ("sequences", "epochs", "batch"), [(10, 3, 4), (30, 0.1, 2), (8, 2.5, 5), (7, 1 / 3, 3)]
+)
+def test_without_replay_the_order_is_the_permutations(
+    sequences: int, epochs: float, batch: int
+) -> None:
+    """Checkpoints and runs of before replay: the same sequences, step for step."""
+    order = SequenceOrder(sequences, epochs, batch, seed=6)
+    generators = [np.random.Generator(np.random.PCG64([6, e])) for e in range(math.ceil(epochs))]
+    flat = np.concatenate([g.permutation(sequences) for g in generators])
+    samples = math.ceil(epochs * sequences - 1e-6)
+    flat = np.concatenate([flat[:samples], np.full(batch, PADDING)])
+    assert order.samples == samples
+    for step in range(1, order.steps + 1):
+        first = (step - 1) * batch
+        assert order.step(step).tolist() == flat[first : first + batch].tolist()
+        assert order.epoch(step) == min(step * batch, samples) / sequences
+
+
+def _epochs(order: SequenceOrder, sizes: list[int]) -> list[list[int]]:
+    steps = [order.step(s) for s in range(1, order.steps + 1)]
+    flat: list[int] = np.concatenate(steps).tolist()
+    ends = np.cumsum([0, *sizes]).tolist()
+    assert flat[ends[-1] :] == [PADDING] * order.padding
+    return [flat[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def test_every_epoch_mixes_in_its_own_replay() -> None:
+    order = SequenceOrder(100, 2.5, 8, seed=3, replay=(10, 11, 5))
+    assert (order.samples, order.replay_samples, order.distinct) == (276, 26, 126)
+    epochs = _epochs(order, [110, 111, 55])
+    corpus = list(range(100))
+    assert sorted(epochs[0]) == [*corpus, *range(100, 110)]
+    assert sorted(epochs[1]) == [*corpus, *range(110, 121)]
+    assert sorted(epochs[2])[50:] == list(range(121, 126))
+    # The half epoch sees the part of the corpus that it would see without replay.
+    alone = _epochs(SequenceOrder(100, 2.5, 8, seed=3), [100, 100, 50])
+    assert sorted(epochs[2])[:50] == sorted(alone[2])
+    # Mixed: replay lies neither at the end nor in a row.
+    for epoch in epochs:
+        at = [i for i, sequence in enumerate(epoch) if sequence >= 100]
+        assert at[0] < len(epoch) / 2 < at[-1]
+        assert max(b - a for a, b in itertools.pairwise(at)) > 1
+
+
+def test_progress_with_replay_counts_passes_over_the_corpus() -> None:
+    order = SequenceOrder(100, 2.5, 5, seed=3, replay=(10, 20, 5))
+    assert order.samples == 285
+    assert order.epoch(11) == pytest.approx(55 / 110)
+    assert order.epoch(22) == 1.0
+    assert order.epoch(34) == pytest.approx(1 + 60 / 120)
+    assert order.epoch(46) == 2.0
+    assert order.epoch(57) == 2.5
+    values = [order.epoch(step) for step in range(order.steps + 1)]
+    assert values == sorted(values)
+
+
+def test_an_epoch_without_replay_among_others() -> None:
+    order = SequenceOrder(20, 2, 4, seed=3, replay=(0, 4))
+    epochs = _epochs(order, [20, 24])
+    assert epochs[0] == _epochs(SequenceOrder(20, 2, 4, seed=3), [20, 20])[0]
+    assert sorted(epochs[1]) == list(range(24))
+
+
 def test_the_seed_makes_the_order() -> None:
     def first(seed: int) -> list[int]:
-        return SequenceOrder(100, 1, 10, seed).step(1).tolist()
+        indices: list[int] = SequenceOrder(100, 1, 10, seed).step(1).tolist()
+        return indices
 
     assert first(1) == first(1)
     assert first(1) != first(2)
 
 
+@pytest.mark.parametrize("with_replay", [False, True])
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 8), (2, 4), (4, 1), (8, 1)])
 def test_the_order_does_not_depend_on_the_workers(
-    tmp_path: Path, write_tokens: WriteTokens, world_size: int, micro_batch: int
+    tmp_path: Path,
+    write_tokens: WriteTokens,
+    world_size: int,
+    micro_batch: int,
+    with_replay: bool,
 ) -> None:
     folder = write_tokens(tmp_path / "tokens", [7, 13])
-    order = SequenceOrder(20, epochs=1.5, global_batch=8, seed=4)
+    # Its first tokens go on where the corpus's end, so they are positions in the dataset.
+    epochs = [[0] * 5, [0, 0, 1, 1, 1]]
+    other = write_tokens(tmp_path / "replay", [5, 5], epochs=epochs, first=20)
+    replay = other if with_replay else None
+    order = SequenceDataset(folder, replay).order(1.5, 8, seed=4)
+    assert order.replay == ((7, 3) if with_replay else ())
     workers = [
         rank_batches(
-            SequenceDataset(folder),
+            SequenceDataset(folder, replay),
             order,
             rank=rank,
             world_size=world_size,
@@ -121,13 +198,35 @@ def test_the_order_does_not_depend_on_the_workers(
 
 
 def test_a_later_start_gives_the_same_steps(tmp_path: Path, write_tokens: WriteTokens) -> None:
-    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [20]))
-    order = SequenceOrder(20, epochs=2, global_batch=4, seed=4)
+    replay = write_tokens(tmp_path / "replay", [5], epochs=[[0, 0, 1, 1, 1]])
+    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [20]), replay)
+    order = dataset.order(2, 4, seed=4)
+    assert order.steps == 12  # 45 sequences
     whole = list(rank_batches(dataset, order, rank=0, world_size=1, micro_batch=4))
     rest = list(rank_batches(dataset, order, rank=0, world_size=1, micro_batch=4, start_step=8))
-    assert len(rest) == 3
+    assert len(rest) == 5
     for a, b in zip(whole[7:], rest, strict=True):
         assert torch.equal(a[0].input_ids, b[0].input_ids)
+
+
+def test_faults_of_replay_are_named(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    folder = write_tokens(tmp_path / "tokens", [20])
+    replay = write_tokens(tmp_path / "replay", [4], epochs=[[0, 0, 1, 1]])
+    with pytest.raises(InputError, match=r"general text for 2 epochs, the run has 2\.5"):
+        SequenceDataset(folder, replay).order(2.5, 4, seed=1)
+    # An epoch less is no fault.
+    assert SequenceDataset(folder, replay).order(0.5, 4, seed=1).samples == 12
+    with pytest.raises(InputError, match="cannot read token sequences"):
+        SequenceDataset(folder, folder)
+    mixed = write_tokens(tmp_path / "mixed", [2, 2], epochs=[[0, 1], [0, 1]])
+    with pytest.raises(InputError, match="epochs are not in order"):
+        SequenceDataset(folder, mixed)
+    with pytest.raises(InputError, match="no token sequence") as error:
+        SequenceDataset(folder, tmp_path / "absent")
+    assert error.value.where == str(tmp_path / "absent")
+    short = write_tokens(tmp_path / "short", [2], length=16, epochs=[[0, 0]])
+    with pytest.raises(InputError, match=r"different lengths: \[16, 32\]"):
+        SequenceDataset(folder, short)
 
 
 def test_faults_are_named(tmp_path: Path, write_tokens: WriteTokens) -> None:
