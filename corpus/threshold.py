@@ -1,67 +1,61 @@
-"""The perplexity threshold: from a quantile over all scored paragraphs, or a fixed value."""
+"""The perplexity threshold: from a quantile over scored paragraphs, or a fixed value.
+
+One line for the corpus, or one per source: what a model finds unlikely in an encyclopedia is
+everyday in a paper full of formulas. ``threshold.json`` holds both kinds of line and says which
+one counts; beside it lie ``preview.json`` and ``preview.html``, to choose another by.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from core.atomic import write_json
+from core.atomic import write_json, write_text
 from core.recipe.corpus import Perplexity
-from core.shards import stream_batches
 from core.stage import JobResult, JobStage, StageContext
-from corpus.perplexity import LOG_MAX
+from corpus.quantiles import Floats, ScoredCorpus, Weight, exact_thresholds
+from corpus.threshold_page import render_page
+from corpus.threshold_preview import QUANTILES, make_preview
 
 THRESHOLD_NAME = "threshold.json"
-
-_BINS = 65_536
-
-
-def read_threshold(folder: Path) -> float:
-    """Returns the threshold that the stage wrote; infinity where nothing was scored."""
-    threshold = json.loads((folder / THRESHOLD_NAME).read_text(encoding="utf-8"))["threshold"]
-    return math.inf if threshold is None else float(threshold)
+PREVIEW_NAME = "preview.json"
+PAGE_NAME = "preview.html"
 
 
-def exact_threshold(
-    chunks: Iterable[Iterable[npt.NDArray[np.float64]]], drop_quantile: float
-) -> float | None:
-    """Returns the perplexity above which the worst share of paragraphs lies, exactly.
-
-    Cutting everything above it removes ``floor(drop_quantile * n)`` paragraphs (fewer where values
-    tie). Memory does not grow with n: a first pass counts values in logarithmic bins, a second
-    collects the one bin that holds the answer.
+@dataclass(frozen=True)
+class Thresholds:
+    """The lines that count.
 
     Args:
-        chunks: an iterable that gives the same stream of value arrays each of two times.
-        drop_quantile: share to cut, 0 to below 1.
-
-    Returns:
-        The threshold, or None when there are no values.
+        corpus: of any source without a line of its own; infinity where nothing was scored.
+        sources: by source, empty where all share one.
     """
-    first, second = chunks
-    counts = np.zeros(_BINS, dtype=np.int64)
-    for values in first:
-        counts += np.bincount(_bin(values), minlength=_BINS)
-    total = int(counts.sum())
-    if total == 0:
-        return None
-    rank = total - math.floor(drop_quantile * total) - 1
-    below = np.cumsum(counts)
-    chosen = int(np.searchsorted(below, rank, side="right"))
-    inside = [values[_bin(values) == chosen] for values in second]
-    offset = rank - (int(below[chosen - 1]) if chosen else 0)
-    return float(np.sort(np.concatenate(inside))[offset])
+
+    corpus: float
+    sources: Mapping[str, float]
+
+    def of(self, source: str) -> float:
+        """Returns the perplexity above which a source's paragraphs are cut."""
+        return self.sources.get(source, self.corpus)
 
 
-def _bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    scaled = np.log(np.maximum(values, 1.0)) * (_BINS / LOG_MAX)
-    return np.asarray(np.minimum(scaled.astype(np.int64), _BINS - 1))
+def read_thresholds(folder: Path) -> Thresholds:
+    """Returns the thresholds that the stage wrote."""
+    found = json.loads((folder / THRESHOLD_NAME).read_text(encoding="utf-8"))
+    own = found["sources"] if found.get("per_source") else {}
+    return Thresholds(
+        _line(found["threshold"]), {name: _line(entry["threshold"]) for name, entry in own.items()}
+    )
+
+
+def _line(value: float | None) -> float:
+    return math.inf if value is None else float(value)
 
 
 class ThresholdStage(JobStage):
@@ -69,32 +63,88 @@ class ThresholdStage(JobStage):
 
     name = "corpus.threshold"
     description = "The perplexity threshold, from the quantile or value in the recipe."
+    code_version = 2
     row_unit = "paragraph"
     reconcile = "Counts scored paragraphs; nothing is cut here."
 
-    def __init__(self, perplexity: Perplexity, scores: str) -> None:
-        self.inputs = (scores,)
+    def __init__(
+        self,
+        perplexity: Perplexity,
+        scores: str,
+        documents: str,
+        *,
+        per_source: bool = False,
+        quantile_of: Weight = "paragraphs",
+    ) -> None:
+        """Takes the recipe's section.
+
+        Args:
+            perplexity: the section.
+            scores: stage of the paragraph scores.
+            documents: stage of the documents they are aligned with.
+            per_source: the quantile is taken in each source by itself.
+            quantile_of: what the quantile is a share of.
+        """
+        self.inputs = (scores, documents)
         self._drop_quantile = perplexity.drop_quantile
         self._max_perplexity = perplexity.max_perplexity
+        self._per_source = per_source
+        self._quantile_of = quantile_of
 
     def config(self) -> dict[str, Any]:
-        """Returns the quantile and the fixed value."""
-        return {"drop_quantile": self._drop_quantile, "max_perplexity": self._max_perplexity}
+        """Returns the quantile, what it is of, and the fixed value."""
+        return {
+            "drop_quantile": self._drop_quantile,
+            "max_perplexity": self._max_perplexity,
+            "per_source": self._per_source,
+            "quantile_of": self._quantile_of,
+        }
 
     def run(self, ctx: StageContext, out: Path) -> JobResult:
-        """Reads all scores, writes ``threshold.json``."""
-        folder = ctx.folder(self.inputs[0])
-        threshold = self._max_perplexity
-        if threshold is None:
-            passes = (_values(folder), _values(folder))
-            threshold = exact_threshold(passes, self._drop_quantile)
-        scored = sum(len(v) for v in _values(folder))
-        above = sum(int((v > threshold).sum()) for v in _values(folder)) if threshold else 0
-        metrics = {"threshold": threshold, "paragraphs_scored": scored, "paragraphs_above": above}
-        write_json(out / THRESHOLD_NAME, metrics)
+        """Reads all scores; writes ``threshold.json`` and the preview."""
+        scores, documents = (ctx.folder(name) for name in self.inputs)
+        corpus = ScoredCorpus(scores, documents)
+        quantiles = sorted({*QUANTILES, self._drop_quantile})
+        grid = exact_thresholds(corpus, quantiles, self._quantile_of)
+        lines = grid[:, quantiles.index(self._drop_quantile)]
+        per_source = self._per_source and self._max_perplexity is None
+        if self._max_perplexity is not None:
+            lines = np.full_like(lines, self._max_perplexity)
+        chosen = _in_force(lines, per_source)
+        steps = np.stack([_in_force(grid[:, n], per_source) for n in range(len(quantiles))], axis=1)
+        preview = make_preview(corpus, quantiles, steps, chosen, ctx.seed)
+        cut = {name: entry["above"] for name, entry in preview["sources"].items()}
+        totals = {name: entry["scored"] for name, entry in preview["sources"].items()}
+        metrics = {
+            "threshold": _json(lines[-1]),
+            **{f"{unit}_scored": preview["scored"][unit] for unit in preview["scored"]},
+            **{f"{unit}_above": preview["above"][unit] for unit in preview["above"]},
+        }
+        threshold = {
+            **metrics,
+            **self.config(),
+            "per_source": per_source,
+            "sources": {
+                name: {
+                    "threshold": _json(lines[row]),
+                    **{f"{unit}_scored": count for unit, count in totals[name].items()},
+                    **{f"{unit}_above": count for unit, count in cut[name].items()},
+                }
+                for row, name in enumerate(corpus.sources)
+            },
+        }
+        write_json(out / THRESHOLD_NAME, threshold)
+        write_json(out / PREVIEW_NAME, {**preview, "line": threshold})
+        write_text(out / PAGE_NAME, render_page({**preview, "line": threshold}))
+        scored = preview["scored"]["paragraphs"]
         return JobResult(rows_in=scored, rows_out=scored, metrics=metrics)
 
 
-def _values(folder: Path) -> Iterator[npt.NDArray[np.float64]]:
-    for batch in stream_batches(folder, ["perplexity"], batch_rows=65_536):
-        yield batch.column(0).drop_null().to_numpy(zero_copy_only=False)
+def _in_force(lines: Floats, per_source: bool) -> Floats:
+    """Returns each source's line: its own or the corpus's; infinity where there is none."""
+    chosen = lines[:-1] if per_source else np.full(len(lines) - 1, lines[-1])
+    return np.where(np.isnan(chosen), math.inf, chosen)
+
+
+def _json(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -194,6 +194,7 @@ class QaStage(ShardStage):
     """Documents to question-answer pairs."""
 
     name = "synth.qa"
+    code_version = 2
     description = "Question-answer pairs written from passages by a language model."
     row_unit = "pair"
     schema = QA_PAIR

@@ -84,6 +84,11 @@ class Engine(ABC):
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """Scores texts. One score per request, in order."""
 
+    # Optional hook: only engines that run the model themselves know.
+    def work(self) -> dict[str, int]:
+        """Returns what scoring took so far, as counts; the same requests give the same counts."""
+        return {}
+
     # Optional hook: most engines hold nothing that must be let go.
     def close(self) -> None:  # noqa: B027
         """Lets go of the model or connection."""
@@ -113,6 +118,10 @@ def open_engine(config: EngineConfig, model: str | None = None) -> Engine:
         from core.llm.vllm_offline import VllmEngine
 
         return VllmEngine(name, config)
+    if config.kind == "kenlm":
+        from core.llm.ngram import NgramEngine
+
+        return NgramEngine(name)
     from core.llm.openai_client import OpenAiEngine
 
     return OpenAiEngine(name, config)

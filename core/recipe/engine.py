@@ -22,11 +22,13 @@ class Sampling(Section):
 class Engine(Section):
     """A language-model engine."""
 
-    kind: Literal["rules", "transformers", "vllm", "openai"]
+    kind: Literal["rules", "transformers", "vllm", "openai", "kenlm"]
     """``rules``: an offline stand-in without a model. ``transformers``: a local model, in process.
-    ``vllm``: vLLM offline. ``openai``: any OpenAI-compatible server, such as ``vllm serve``."""
+    ``vllm``: vLLM offline. ``openai``: any OpenAI-compatible server, such as ``vllm serve``.
+    ``kenlm``: an n-gram model over words; scores only."""
     model: str | None = None
-    """Model folder, hub id, name of a train stage (``train.cpt``), or the server's model name."""
+    """Model folder, hub id, name of a train stage (``train.cpt``), the server's model name, or for
+    ``kenlm`` the model's file (``.arpa`` or KenLM's binary)."""
     sampling: Sampling = Sampling()
     base_url: str | None = None
     """``openai`` only: address of the server's API, such as ``http://127.0.0.1:8000/v1``."""
@@ -43,8 +45,10 @@ class Engine(Section):
     gpus: float = Field(0.0, ge=0)
     """GPUs that Ray gives each worker with this engine; for ``vllm`` the tensor parallel size."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto``: what vLLM chooses; for ``transformers`` bfloat16 on a GPU and float32 on a CPU."""
     batch_tokens: int = Field(16384, ge=64)
-    """``transformers`` only: padded tokens per forward batch."""
+    """``transformers`` only: padded tokens per forward batch. A longer text is scored in windows
+    of at most this length."""
 
     def identity(self) -> dict[str, Any]:
         """Returns what answers depend on: not where it runs or how many requests fly."""

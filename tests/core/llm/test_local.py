@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.chat import render_text
 from core.errors import EngineError
-from core.llm import Engine, GenerateRequest, ScoreRequest, open_engine
+from core.llm import Engine, GenerateRequest, ScoreRequest, local, open_engine
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
 
@@ -135,6 +136,99 @@ def test_long_texts_are_scored_in_windows(engine: Engine, reference: Reference) 
     (score,) = engine.score([ScoreRequest(text)])
     assert len(score.logprobs) == len(ids) - 1
     assert score.logprobs == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_window_is_no_longer_than_the_batch(tiny_folder: Path, reference: Reference) -> None:
+    """Memory is bounded by ``batch_tokens`` whatever the model's context is."""
+    text = " ".join(f"{n} planets and Titan" for n in range(30))
+    ids = reference.tokenizer(text)["input_ids"]
+    limit, stride = 64, 32
+    assert 2 * limit < len(ids)
+    expected, position = [], 1
+    while position < len(ids):
+        end = min(len(ids), max(limit, position + stride))
+        begin = max(0, end - limit)
+        expected += reference.of_ids(ids[begin:end], position - begin)
+        position = end
+    (score,) = open_engine(config(limit), str(tiny_folder)).score([ScoreRequest(text)])
+    assert score.logprobs == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("length", range(1, 14))
+@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("limit", [4, 5, 8])
+def test_windows_score_each_token_once_after_half_a_window(
+    length: int, first: int, limit: int
+) -> None:
+    scored: list[int] = []
+    for window in local._windows(0, list(range(length)), first, limit):
+        assert len(window.ids) <= limit
+        assert window.first >= 1
+        assert window.ids[0] == 0 or window.first >= limit // 2
+        scored += window.ids[window.first :]
+    assert scored == list(range(first, length))
+
+
+def test_logits_of_a_few_tokens_at_once_give_the_same_scores(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ScoreRequest(text) for text in TEXTS]
+    whole = engine.score(requests)
+    held: list[int] = []
+    gather = local.TransformersEngine._gather
+
+    def _watched(self: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        head = self._model.get_output_embeddings()
+        hook = head.register_forward_hook(lambda _m, _i, out: held.append(out.numel()))
+        try:
+            return gather(self, hidden, targets)
+        finally:
+            hook.remove()
+
+    monkeypatch.setattr(local.TransformersEngine, "_gather", _watched)
+    monkeypatch.setattr(local, "_LOGIT_BUDGET", 2000)
+    parts = engine.score(requests)
+    assert max(held) <= 2000 < sum(held)
+    for one, other in zip(parts, whole, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, rel=1e-5)
+
+
+def test_the_order_of_requests_changes_no_bit(engine: Engine) -> None:
+    texts = [f"{text} {n}" for n in range(6) for text in TEXTS]
+    forward = engine.score([ScoreRequest(text) for text in texts])
+    backward = engine.score([ScoreRequest(text) for text in reversed(texts)])
+    assert forward == backward[::-1]
+
+
+def test_work_is_counted_and_repeated_texts_are_read_once(tiny_folder: Path) -> None:
+    engine = open_engine(config(), str(tiny_folder))
+    scores = engine.score([ScoreRequest(t) for t in ("Jupiter", "Saturn", "Jupiter")])
+    assert scores[0] == scores[2]
+    work = engine.work()
+    tokens = {t: len(s.logprobs) + 1 for t, s in zip(("J", "S"), scores, strict=False)}
+    assert work["repeated_texts"] == 1
+    assert work["forward_tokens"] == sum(tokens.values())
+    assert work["padding_tokens"] == abs(tokens["J"] - tokens["S"])
+
+
+def test_padding_stays_small_whatever_the_lengths() -> None:
+    rng = random.Random(0)
+    for count in (5, 100, 2000):
+        lengths = [int(rng.lognormvariate(4, 1)) + 2 for _ in range(count)]
+        batches = list(local._batches(lengths, 8192, spare_padding=True))
+        assert sorted(n for batch in batches for n in batch) == list(range(count))
+        padded = [max(lengths[n] for n in batch) * len(batch) for batch in batches]
+        assert max(padded) <= max(8192, *lengths)
+        assert sum(padded) <= 1.15 * sum(lengths) + 64 * len(batches)
+        assert len(batches) < 12 + sum(lengths) / 4000
+
+
+def test_a_cpu_scores_in_float32_and_a_gpu_in_bfloat16() -> None:
+    auto = EngineConfig(kind="transformers", model="m")
+    assert local._dtype(auto, torch.device("cpu")) == "float32"
+    assert local._dtype(auto, torch.device("cuda")) == "bfloat16"
+    half = EngineConfig(kind="transformers", model="m", dtype="float16")
+    assert local._dtype(half, torch.device("cpu")) == "float16"
 
 
 def test_an_empty_text_scores_nothing(engine: Engine) -> None:
