@@ -1,0 +1,166 @@
+"""What a benchmark file says, whatever its layout: questions, choices, answers.
+
+Only the words matter here, so the reader is tolerant: it needs no key, no number of choices, and no
+known layout (``eval.items`` is the strict one; items have the same ids in both). A record without
+any text is passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import InputError
+from core.paragraphs import split_paragraphs
+
+ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
+
+_IDS = ("item_id", "id")
+_QUESTIONS = ("question", "prompt", "problem", "query", "instruction", "stem", "input", "text")
+_CHOICES = re.compile(r"choices?|options?|(?:choice|option|answer)_?\d{1,2}|[a-j]|distractor\d?")
+_ANSWERS = ("answer", "answers", "solution", "output", "response", "explanation", "support")
+_DEEP = 8
+
+
+@dataclass(frozen=True)
+class BenchmarkItem:
+    """One question.
+
+    Args:
+        benchmark: name of its benchmark.
+        item_id: its id there; the line or row number, from 1, where it has none.
+        question: its text.
+        others: choices, then answer texts, in order.
+    """
+
+    benchmark: str
+    item_id: str
+    question: str
+    others: tuple[str, ...] = ()
+
+
+def read_benchmark(name: str, path: Path) -> list[BenchmarkItem]:
+    """Reads a benchmark file.
+
+    Raises:
+        InputError: it cannot be read, or holds no text at all.
+    """
+    items = []
+    try:
+        for number, record in _records(path):
+            item = _item(name, number, record)
+            if item is not None:
+                items.append(item)
+    except (OSError, csv.Error, pa.ArrowException) as error:
+        raise InputError(
+            f"cannot read this benchmark: {str(error).splitlines()[0]}",
+            where=str(path),
+            remedy="check the path in the recipe; save the file as JSON lines or CSV in UTF-8",
+        ) from error
+    if not items:
+        raise InputError(
+            "this benchmark holds no question",
+            where=str(path),
+            remedy=f"give one of {', '.join(ENDINGS)}, with a column 'question'",
+        )
+    return items
+
+
+def _records(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields (number, record) of a file of any kind."""
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        # File object: a path with a colon would be taken for an address.
+        with path.open("rb") as file:
+            yield from enumerate(pq.read_table(file).to_pylist(), start=1)
+        return
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    if ending in (".csv", ".tsv"):
+        yield from _csv_records(text)
+    elif ending in (".jsonl", ".json"):
+        yield from _json_records(text)
+    elif ending in (".txt", ".md"):
+        paragraphs = split_paragraphs(text)
+        yield from enumerate((text[start:end] for start, end in paragraphs), start=1)
+
+
+def _csv_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = [name.strip() for name in next(rows, [])]
+    for number, row in enumerate(rows, start=1):
+        yield number, dict(zip(header, row, strict=False))
+
+
+def _json_records(text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        whole = None
+    if isinstance(whole, list):
+        yield from enumerate(whole, start=1)
+        return
+    if isinstance(whole, dict):
+        lists: list[list[Any]] = [v for v in whole.values() if isinstance(v, list) and v]
+        tables = [rows for rows in lists if isinstance(rows[0], dict)]
+        if any(str(key).lower() in _QUESTIONS for key in whole):
+            tables = []
+        yield from enumerate(sorted(tables, key=len)[-1] if tables else [whole], start=1)
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            yield number, json.loads(line) if line.strip() else None
+        except (ValueError, RecursionError):
+            # A broken line still says what it says.
+            yield number, line
+
+
+def _item(benchmark: str, number: int, record: Any) -> BenchmarkItem | None:
+    if not isinstance(record, dict):
+        question = "\n".join(_texts(record))
+        return BenchmarkItem(benchmark, str(number), question) if question.strip() else None
+    by_name = {str(key).strip().lower(): value for key, value in record.items()}
+    given = next((by_name[key] for key in _IDS if by_name.get(key) is not None), None)
+    item_id = (str(given).strip() if given is not None else "") or str(number)
+    asked = next((by_name[key] for key in _QUESTIONS if _texts(by_name.get(key))), None)
+    if isinstance(asked, dict):
+        by_name |= {str(key).lower(): value for key, value in asked.items()}
+        asked = next((by_name[key] for key in ("stem", "text") if _texts(by_name.get(key))), asked)
+    if asked is None:
+        others = [
+            text for key, value in by_name.items() if key not in _IDS for text in _texts(value)
+        ]
+        question = "\n".join(others)
+        return BenchmarkItem(benchmark, item_id, question) if question.strip() else None
+    choices = [t for key, v in by_name.items() if _CHOICES.fullmatch(key) for t in _choice_texts(v)]
+    answers = [text for key in _ANSWERS for text in _texts(by_name.get(key))]
+    return BenchmarkItem(benchmark, item_id, "\n".join(_texts(asked)), (*choices, *answers))
+
+
+def _choice_texts(value: Any) -> list[str]:
+    """Returns the choices' texts; of ``{"text": ..., "label": ...}`` only the texts."""
+    if isinstance(value, dict) and "text" in value:
+        return _texts(value["text"])
+    if isinstance(value, list):
+        return [text for part in value for text in _choice_texts(part)]
+    return _texts(value)
+
+
+def _texts(value: Any, depth: int = 0) -> list[str]:
+    """Returns all texts inside a JSON value, in order."""
+    if isinstance(value, str):
+        return [value] if value.strip() else []
+    if depth > _DEEP or not isinstance(value, list | tuple | dict):
+        return []
+    parts = value.values() if isinstance(value, dict) else value
+    return [text for part in parts for text in _texts(part, depth + 1)]
