@@ -62,6 +62,17 @@ DOCUMENT = pa.schema(
 )
 """A document. ``text`` is Markdown, null until a PDF has been read; ``meta`` is a JSON object."""
 
+DOCUMENT_STAGES = (
+    "corpus.decontaminate",
+    "corpus.dedup",
+    "corpus.filter",
+    "corpus.repetition",
+    "corpus.normalize",
+    "corpus.ocr",
+    "corpus.ingest",
+)
+"""Stages whose rows are documents, the last one first; a recipe may leave some out."""
+
 PARAGRAPH_SCORE = pa.schema(
     [
         pa.field("doc_id", pa.string(), nullable=False),

@@ -11,12 +11,13 @@ import polars as pl
 from core.errors import InputError
 from core.manifest import Manifest
 from core.runner.commit import REJECTS
+from core.schema import DOCUMENT_STAGES
 from core.shards import shard_paths
 from core.stage import StageContext
 
 _COUNTED = ("corpus.catalog", "corpus.ingest")
 """Stages that count by source themselves."""
-_LATER = ("corpus.ocr", "corpus.normalize", "corpus.filter")
+_LATER = tuple(name for name in reversed(DOCUMENT_STAGES) if name not in _COUNTED)
 """Stages whose rejects are traced to their source by document id."""
 
 

@@ -19,11 +19,9 @@ import pyarrow.compute as pc
 
 from core.manifest import TIMINGS_NAME, Manifest
 from core.rejects import Reason
+from core.schema import DOCUMENT_STAGES
 from core.shards import read_shard, shard_paths, stream_batches
 from core.stage import StageContext
-
-CORPUS_STAGES = ("corpus.filter", "corpus.normalize", "corpus.ocr", "corpus.ingest")
-"""Where documents are counted: the first of these that has run."""
 
 SAMPLE_CHARS = 420
 BINS_PER_DECADE = 20
@@ -102,7 +100,7 @@ def gather(ctx: StageContext, stage_names: Sequence[str]) -> RunData:
     if "eval.scores" in done:
         data.scores = _json(ctx.folder("eval.scores") / "scores.json")
         data.samples = _json(ctx.folder("eval.scores") / "samples.json") or []
-    data.corpus_stage = next((name for name in CORPUS_STAGES if name in done), None)
+    data.corpus_stage = next((name for name in DOCUMENT_STAGES if name in done), None)
     if data.corpus_stage:
         data.sources = source_counts(ctx.folder(data.corpus_stage))
     if "corpus.perplexity_score" in done:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from core.errors import AstromillError
 from core.recipe import Recipe, load_recipe
-from ray_jobs.corpus_commands import add_corpus_commands
+from ray_jobs.corpus_commands import OWN_COMMANDS, add_corpus_commands
 from ray_jobs.execute import execute, explain
 from ray_jobs.inspect_path import inspect_path
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
@@ -126,11 +126,22 @@ _STAGES = {
         "ingest": "Read the sources into documents.",
         "ocr": "Read the text of PDFs.",
         "normalize": "Repair Unicode with ftfy.",
+        "repetition": "Cut the loops of OCR models.",
         "scorer_tokens": "Pack the text that a small perplexity scorer is trained on.",
         "perplexity_score": "Score every paragraph's perplexity.",
         "threshold": "Choose the perplexity threshold.",
         "filter": "Cut the paragraphs above the threshold.",
+        "dedup_signatures": "Hash every document for finding duplicates.",
+        "dedup_clusters": "Find which documents are the same.",
+        "dedup": "Keep one document of each that are the same.",
+        "contamination": "Look for benchmark questions in the documents.",
+        "contamination_report": "Report which questions were found.",
+        "decontaminate": "Cut what holds benchmark questions.",
         "tokens": "Tokenize and pack documents for pretraining.",
+        "replay_index": "List the general text for replay.",
+        "replay_plan": "Choose each epoch's replay.",
+        "replay_documents": "Read the chosen general text.",
+        "replay": "Tokenize and pack each epoch's replay.",
     },
     "synth": {
         "qa": "Write question-answer pairs from the documents.",
@@ -177,8 +188,8 @@ def _add_stages() -> None:
         if group == "corpus":
             add_corpus_commands(group_app)
         for step, text in steps.items():
-            if f"{group}.{step}" == "corpus.ocr":
-                continue  # that command also reads a single PDF
+            if f"{group}.{step}" in OWN_COMMANDS:
+                continue
             command = step.replace("_", "-")
             shown = example(f"astromill {group} {command} {_DEMO}")
             group_app.command(command, epilog=shown)(_stage_command(f"{group}.{step}", text))

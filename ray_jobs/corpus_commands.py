@@ -18,6 +18,9 @@ from ray_jobs.pipeline import build_pipeline
 
 _PLOT_NAME = "sources.png"
 
+OWN_COMMANDS = ("corpus.ocr", "corpus.threshold")
+"""Stages whose command does more than run them."""
+
 Backend = Literal["textlayer", "nougat", "nougat-ocr"]
 
 
@@ -34,6 +37,37 @@ def add_corpus_commands(group: typer.Typer) -> None:
             "astromill corpus ocr recipes/demo.yaml",
         ),
     )(_ocr)
+    group.command(
+        "threshold",
+        epilog=example(
+            "astromill corpus threshold recipes/demo.yaml",
+            "astromill corpus threshold recipes/demo.yaml "
+            "--set corpus.perplexity.drop_quantile=0.05",
+        ),
+    )(_threshold)
+
+
+def _threshold(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    address: Address = None,
+) -> None:
+    """Choose the perplexity threshold and show what each quantile would drop.
+
+    Runs stage `corpus.threshold` alone; the scores must be there. Scores are not made again, so
+    try values with --set.
+    """
+    from corpus.threshold import PAGE_NAME
+    from corpus.threshold_preview import preview_table
+
+    loaded = load_recipe(recipe, set_ or [])
+    execute(loaded, lambda p: p.select(only="corpus.threshold"), address=address, workers=workers)
+    folder = build_pipeline(loaded).ctx.folder("corpus.threshold")
+    console = Console()
+    console.print(preview_table(folder))
+    page = folder / PAGE_NAME
+    console.print(f"preview: {page}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _sources(

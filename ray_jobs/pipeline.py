@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from core.contamination_files import benchmark_files
 from core.errors import RecipeError
 from core.graph import AnyStage, Pipeline
 from core.recipe import LoadedRecipe, Recipe
 from core.recipe.corpus import Corpus, Perplexity
+from core.recipe.dedup import Dedup
 from core.recipe.engine import Engine
 from core.recipe.eval import Eval
 from core.recipe.merge import Merge
 from core.recipe.sources import WikipediaSource
 from core.recipe.synth import Synth
 from core.recipe.train import Train
+from core.schema import DOCUMENT_STAGES
 from core.stage import StageContext
 from corpus.catalog import CatalogStage
+from corpus.decontaminate import (
+    ContaminationReportStage,
+    ContaminationStage,
+    DecontaminateStage,
+)
+from corpus.dedup import DedupClustersStage, DedupSignaturesStage, DedupStage
 from corpus.filter import FilterStage
 from corpus.ingest import IngestStage
 from corpus.normalize import NormalizeStage
 from corpus.ocr import OcrStage
 from corpus.perplexity import PerplexityScoreStage
+from corpus.repetition.stage import RepetitionStage
+from corpus.replay import ReplayPlanStage, ReplayStage
+from corpus.replay_sources import ReplayDocumentsStage, ReplayIndexStage
 from corpus.threshold import ThresholdStage
 from corpus.tokens import TokensStage
 from corpus.wikipedia.stage import WikiPagesStage
@@ -42,13 +54,13 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
 
     ::
 
-        [wiki_pages] -> catalog -> ingest -> ocr -> normalize
-                                                       |
-          +--------------------------------------------+
-          |-> [scorer] -> score -> threshold -> filter -> tokens -> cpt
-          |                                        |                 |
-          +-> base (tokenizer)                     +-> qa -> chat -> sft
-                                  instruct -> chat -> instruct       |
+        [wiki_pages] -> catalog -> ingest -> ocr -> normalize -> repetition
+                                                                    |
+          +---------------------------------------------------------+
+          |-> [scorer] -> score -> threshold -> filter -> dedup -> decontaminate
+          |                                                             |
+          +-> base (tokenizer)              [replay] -> cpt <- tokens <-+-> qa -> chat -> sft
+                                  instruct -> chat -> instruct
                               report <- scores <- mcq, heldout <- base, cpt, sft, merged <- merge
 
     Raises:
@@ -58,7 +70,7 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
     recipe = loaded.recipe
     stages = _corpus(recipe)
     if recipe.train and recipe.synth:
-        stages += _synth(recipe.synth, recipe.train, _documents(recipe))
+        stages += _synth(recipe.synth, recipe.train, _last_documents(stages))
     elif recipe.synth:
         raise _needs("synth", "train")
     if recipe.merge:
@@ -78,6 +90,7 @@ def _needs(section: str, other: str) -> RecipeError:
 
 
 def _corpus(recipe: Recipe) -> list[AnyStage]:
+    """Returns the stages from sources to the pretrained model."""
     corpus, train = recipe.corpus, recipe.train
     searched = [s for s in corpus.sources if isinstance(s, WikipediaSource) and s.roots]
     stages: list[AnyStage] = [WikiPagesStage(searched)] if searched else []
@@ -87,25 +100,78 @@ def _corpus(recipe: Recipe) -> list[AnyStage]:
         OcrStage(corpus.ocr, "corpus.ingest"),
         NormalizeStage(corpus.normalize, "corpus.ocr"),
     ]
+    if corpus.repetition is not None:
+        stages.append(RepetitionStage(corpus.repetition, _last(stages)))
     if train is not None:
-        stages.append(BaseModelStage(train.base, "corpus.normalize"))
+        stages.append(BaseModelStage(train.base, _last(stages)))
+    documents = "corpus.normalize" if corpus.repetition is None else "corpus.repetition"
     if corpus.perplexity is not None:
-        stages += _perplexity(corpus, corpus.perplexity, train)
+        stages += _perplexity(corpus, corpus.perplexity, train, documents)
+        documents = "corpus.filter"
+    if corpus.dedup is not None:
+        stages += _dedup(corpus, corpus.dedup, documents)
+        documents = "corpus.dedup"
+    stages += _decontaminate(recipe, documents)
     if train is not None:
-        length = corpus.tokens.sequence_length
-        stages += [
-            TokensStage("corpus.tokens", _documents(recipe), _BASE, length),
-            TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init),
-        ]
+        stages += _pretraining(recipe, train, _last_documents(stages))
     return stages
 
 
-def _documents(recipe: Recipe) -> str:
+def _last(stages: list[AnyStage]) -> str:
+    return stages[-1].name
+
+
+def _last_documents(stages: list[AnyStage]) -> str:
     """The stage whose documents are trained on and asked about."""
-    return "corpus.filter" if recipe.corpus.perplexity else "corpus.normalize"
+    made = {stage.name for stage in stages}
+    return next(name for name in DOCUMENT_STAGES if name in made)
 
 
-def _perplexity(corpus: Corpus, section: Perplexity, train: Train | None) -> list[AnyStage]:
+def _dedup(corpus: Corpus, section: Dedup, documents: str) -> list[AnyStage]:
+    names = [source.name for source in corpus.sources]
+    return [
+        DedupSignaturesStage(section, documents),
+        DedupClustersStage(section, "corpus.dedup_signatures", names),
+        DedupStage(section, documents, "corpus.dedup_clusters"),
+    ]
+
+
+def _decontaminate(recipe: Recipe, documents: str) -> list[AnyStage]:
+    section = recipe.corpus.decontaminate
+    if section is None:
+        return []
+    scored = recipe.eval.mcq.benchmarks if recipe.eval else []
+    files = benchmark_files(section, [(b.name, b.path) for b in scored])
+    if not files:
+        return []
+    return [
+        ContaminationStage(section, documents, files),
+        ContaminationReportStage("corpus.contamination", files),
+        DecontaminateStage(section, documents, "corpus.contamination"),
+    ]
+
+
+def _pretraining(recipe: Recipe, train: Train, documents: str) -> list[AnyStage]:
+    tokens, replay = recipe.corpus.tokens, recipe.corpus.replay
+    length, strategy = tokens.sequence_length, tokens.strategy
+    stages: list[AnyStage] = [TokensStage("corpus.tokens", documents, _BASE, length, strategy)]
+    if replay is not None:
+        stages += [
+            ReplayIndexStage(replay, _BASE),
+            ReplayPlanStage(
+                replay, "corpus.replay_index", "corpus.tokens", _BASE, train.cpt.epochs
+            ),
+            ReplayDocumentsStage(replay, "corpus.replay_plan"),
+            ReplayStage("corpus.replay_documents", "corpus.replay_plan", _BASE, length, strategy),
+        ]
+    mixed = "corpus.replay" if replay is not None else None
+    stages.append(TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init, mixed))
+    return stages
+
+
+def _perplexity(
+    corpus: Corpus, section: Perplexity, train: Train | None, documents: str
+) -> list[AnyStage]:
     stages: list[AnyStage] = []
     engine = section.engine
     if engine is None and train is None:
@@ -120,16 +186,22 @@ def _perplexity(corpus: Corpus, section: Perplexity, train: Train | None) -> lis
     elif engine is None and train is not None:
         length = corpus.tokens.sequence_length
         stages += [
-            TokensStage("corpus.scorer_tokens", "corpus.normalize", _BASE, length),
+            TokensStage("corpus.scorer_tokens", documents, _BASE, length),
             TrainStage("train.scorer", train.scorer, "corpus.scorer_tokens", train.scorer.init),
         ]
         engine = Engine(kind="transformers", model="train.scorer")
     assert engine is not None
     return [
         *stages,
-        PerplexityScoreStage(section, engine, "corpus.normalize"),
-        ThresholdStage(section, "corpus.perplexity_score"),
-        FilterStage("corpus.normalize", "corpus.perplexity_score", "corpus.threshold"),
+        PerplexityScoreStage(section, engine, documents),
+        ThresholdStage(
+            section,
+            "corpus.perplexity_score",
+            documents,
+            per_source=section.per_source,
+            quantile_of=section.quantile_of,
+        ),
+        FilterStage(documents, "corpus.perplexity_score", "corpus.threshold"),
     ]
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from core.recipe.base import Section
+from core.recipe.decontaminate import Decontaminate
+from core.recipe.dedup import Dedup
 from core.recipe.engine import Engine
 from core.recipe.ocr import Ocr
+from core.recipe.packing import Strategy
+from core.recipe.repetition import Repetition
+from core.recipe.replay import Replay
 from core.recipe.sources import Source
 
 
@@ -25,6 +32,10 @@ class Perplexity(Section):
     one, a small scorer trained on the normalized text (``train.scorer``): no download needed."""
     drop_quantile: float = Field(0.02, ge=0.0, lt=1.0)
     """Share of paragraphs cut, the worst first: 2% in AstroMLab 3."""
+    per_source: bool = False
+    """Each source has a line of its own at the quantile; not with ``max_perplexity``."""
+    quantile_of: Literal["paragraphs", "tokens"] = "paragraphs"
+    """What the quantile is a share of: paragraphs in AstroMLab 3."""
     max_perplexity: float | None = Field(None, gt=1.0)
     """A fixed threshold instead of the quantile."""
     min_tokens: int = Field(8, ge=2)
@@ -32,12 +43,21 @@ class Perplexity(Section):
     workers: int = Field(1, ge=1)
     """Scoring actors; results do not depend on it."""
 
+    @model_validator(mode="after")
+    def _one_rule(self) -> Perplexity:
+        if self.per_source and self.max_perplexity is not None:
+            raise ValueError("'per_source' is for the quantile: leave out 'max_perplexity'")
+        return self
+
 
 class Tokens(Section):
     """Tokenize and pack into fixed sequences."""
 
     sequence_length: int = Field(8192, ge=32)
     """Tokens per sequence: 8,192 in AstroMLab 3, Table 1."""
+    strategy: Strategy = "concat"
+    """``concat``: documents end to end, cut anywhere, as in the papers. ``best_fit``: documents
+    that fit a sequence stay whole, for a few per cent of padding."""
 
 
 class Corpus(Section):
@@ -48,8 +68,13 @@ class Corpus(Section):
     """Work unit of every corpus step: size it for 5-10 minutes of work."""
     ocr: Ocr = Ocr()
     normalize: Normalize = Normalize()
+    repetition: Repetition | None = Repetition()
     perplexity: Perplexity | None = Perplexity()
-    """``null`` leaves the step out."""
+    dedup: Dedup | None = Dedup()
+    decontaminate: Decontaminate | None = Decontaminate()
+    """Of these four, ``null`` leaves the step out."""
+    replay: Replay | None = None
+    """General text mixed into every epoch of continued pretraining. Absent: none."""
     tokens: Tokens = Tokens()
 
     @field_validator("sources")

@@ -22,6 +22,12 @@ QUANTILE = "corpus.perplexity.drop_quantile=0.05"
 TOUCHED_BY_QUANTILE = {
     "corpus.threshold",
     "corpus.filter",
+    "corpus.dedup_signatures",
+    "corpus.dedup_clusters",
+    "corpus.dedup",
+    "corpus.contamination",
+    "corpus.contamination_report",
+    "corpus.decontaminate",
     "corpus.tokens",
     "train.cpt",
     "synth.qa",
@@ -47,7 +53,7 @@ def recipe(recipe_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     done = cli("run", str(path))
     assert done.returncode == 0, done.stderr
-    assert "24 stages ran, 0 up to date" in done.stderr
+    assert "31 stages ran, 0 up to date" in done.stderr
     assert "report: " in done.stderr
     return path
 
@@ -81,7 +87,7 @@ def test_scores_name_every_model_and_the_stand_in_is_labelled(recipe: Path) -> N
 def test_second_run_skips_everything_within_a_minute(recipe: Path, cli: Cli) -> None:
     started = time.monotonic()
     done = cli("run", str(recipe))
-    assert "0 stages ran, 24 up to date" in done.stderr
+    assert "0 stages ran, 31 up to date" in done.stderr
     assert time.monotonic() - started < 60
 
 
@@ -91,13 +97,13 @@ def test_a_changed_value_makes_exactly_what_it_touches_stale(recipe: Path, cli: 
     assert states["corpus.threshold"].reasons == ["drop_quantile 0.02 -> 0.05"]
     assert states["corpus.filter"].reasons == ["input corpus.threshold changed"]
     shown = cli("status", str(recipe), "--set", QUANTILE).stdout
-    assert f"{len(TOUCHED_BY_QUANTILE)} of 24 stages would run" in shown
+    assert f"{len(TOUCHED_BY_QUANTILE)} of 31 stages would run" in shown
 
 
 def test_a_changed_value_recomputes_only_that(recipe: Path, cli: Cli) -> None:
     done = cli("run", str(recipe), "--until", "corpus.filter", "--set", QUANTILE)
     assert done.returncode == 0, done.stderr
-    assert "2 stages ran, 8 up to date" in done.stderr
+    assert "2 stages ran, 9 up to date" in done.stderr
     back = cli("run", str(recipe), "--until", "corpus.filter")
     assert back.returncode == 0, back.stderr
     # The same bytes as before: what follows is fresh again without running.
