@@ -119,8 +119,8 @@ class ContaminationReportStage(_BenchmarkStage, JobStage):
 
     name = "corpus.contamination_report"
     description = "Per benchmark and item: which documents held it before they were cleaned."
-    row_unit = "passage"
-    reconcile = "Counts passages; nothing is cut here."
+    row_unit = "item"
+    reconcile = "Counts the benchmarks' items; nothing is cut here."
 
     def __init__(self, overlaps: str, files: dict[str, str]) -> None:
         self.inputs = (overlaps,)
@@ -142,7 +142,8 @@ class ContaminationReportStage(_BenchmarkStage, JobStage):
             for name, entry in result["benchmarks"].items()
             for key in ("items", "items_found", "documents")
         }
-        return JobResult(rows_in=len(overlaps), rows_out=len(overlaps), metrics=metrics)
+        items = sum(entry["items"] for entry in result["benchmarks"].values())
+        return JobResult(rows_in=items, rows_out=items, metrics=metrics)
 
 
 def clean_documents(

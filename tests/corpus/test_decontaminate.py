@@ -164,7 +164,7 @@ def test_the_report_counts_items_and_documents(tmp_path: Path) -> None:
     }
     assert reported["arc"] == {"items": 1, "items_found": 0, "documents": 0, "found": []}
     assert run.result.metrics["quiz_items_found"] == 2
-    assert run.result.rows_in == run.result.rows_out == 4
+    assert run.result.rows_in == run.result.rows_out == 7
     assert read_found(run.ctx.folder(run.report.name)) == {"quiz": {"q0", "q4"}, "arc": set()}
 
 
