@@ -27,6 +27,8 @@ lint: install-dev
 
 bench: install-dev
 	$(VENV)/bin/python -m bench.runner
+	$(VENV)/bin/python -m bench.arxiv
+	$(VENV)/bin/python -m bench.wikipedia
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
