@@ -34,13 +34,13 @@ from rich.console import Console
 from rich.table import Table
 
 from core.contamination_files import load_index
+from core.minhash.bands import band_hashes, near_duplicates, plan_bands
+from core.minhash.shingles import shingle_hashes, signature
 from core.overlap import Rules
 from core.recipe.dedup import Dedup, DedupParagraphs
 from core.shards import shard_name, shard_paths, stream_batches, write_shard
 from core.stage import ShardStage, StageContext, Unit
 from corpus.dedup import DedupClustersStage, DedupSignaturesStage, DedupStage
-from corpus.dedup.bands import band_hashes, near_duplicates, plan_bands
-from corpus.dedup.shingles import shingle_hashes, signature
 from corpus.documents import Document, documents_table
 
 _RATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)

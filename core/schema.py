@@ -124,6 +124,35 @@ QA_PAIR = pa.schema(
     ]
 )
 
+QA_SCORED = pa.schema(
+    [
+        *QA_PAIR,
+        ("correctness", pa.int8()),
+        ("stand_alone", pa.int8()),
+        ("pertinence", pa.int8()),
+        ("overall", pa.int8()),
+        ("expected_scores", pa.list_(pa.float64())),
+        ("judge", pa.string()),
+        ("verdict_text", pa.string()),
+        ("verdict_prompt_sha256", pa.string()),
+    ]
+)
+"""A judged pair. The four scores are integers; ``expected_scores`` are the same four as means under
+the judge's probabilities, null where they were not asked for; ``verdict_text`` is what it wrote.
+"""
+
+SUMMARY = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        ("title", pa.string()),
+        ("short", pa.string()),
+        ("summary", pa.string()),
+        ("model", pa.string()),
+        ("prompt_sha256", pa.string()),
+    ]
+)
+"""A document's summary; ``short`` is one or two sentences of it, for prompts about its passages."""
+
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 
 CONVERSATION = pa.schema(

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from core.chat import BadTurnsError, render_tokens
 from core.packing import Packed, TokenRun, pack, row_group_rows
-from core.recipe.synth import Chat
+from core.recipe.chat import Chat
 from core.rejects import Reason, Reject
 from core.schema import token_sequence
 from core.stage import ShardResult, ShardStage, StageContext, Unit

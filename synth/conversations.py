@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from core.chat import BadTurnsError, check_turns
 from core.hashing import sha256_value
-from core.recipe.synth import Instruct
+from core.recipe.instruct import Instruct
 from core.rejects import Reason, Reject
 from core.schema import CONVERSATION
 from core.sources import SourceIndex, find_files

@@ -19,14 +19,13 @@ import pyarrow as pa
 from jinja2 import Environment, StrictUndefined
 
 from core.hashing import sha256_text, sha256_value
-from core.llm import Engine, GenerateRequest, Generation, open_engine
-from core.llm.cache import RequestLog, cached_generate
-from core.manifest import Manifest
+from core.llm import GenerateRequest, Generation
+from core.llm.stage import LlmStage
 from core.paragraphs import group_paragraphs, split_paragraphs
-from core.recipe.synth import Qa
+from core.recipe.qa import Qa
 from core.rejects import Reason, Reject
 from core.schema import QA_PAIR
-from core.stage import STAGE_PREFIXES, Resources, ShardResult, ShardStage, StageContext, Unit
+from core.stage import ShardResult, StageContext, Unit
 
 _PROMPT_FILE = Path(__file__).parent / "prompts" / "qa.md"
 
@@ -190,7 +189,7 @@ def qa_table(
     return pa.Table.from_pylist(rows, schema=QA_PAIR), rejects
 
 
-class QaStage(ShardStage):
+class QaStage(LlmStage):
     """Documents to question-answer pairs."""
 
     name = "synth.qa"
@@ -201,13 +200,8 @@ class QaStage(ShardStage):
     reconcile = "Counts pairs written; an answer that holds none counts as one rejected pair."
 
     def __init__(self, qa: Qa, documents: str) -> None:
+        super().__init__(qa.engine, qa.workers, (documents,))
         self._qa = qa
-        self._engine: Engine | None = None
-        self.aligned = (documents,)
-        model = qa.engine.model or ""
-        self.inputs = (documents, model) if model.startswith(STAGE_PREFIXES) else (documents,)
-        self.actors = qa.workers
-        self.resources = Resources(gpus=qa.engine.gpus)
 
     def config(self) -> dict[str, Any]:
         """Returns the section ``synth.qa`` and the prompt's hash; not how many workers share it."""
@@ -217,38 +211,14 @@ class QaStage(ShardStage):
             "prompt_sha256": sha256_text(_PROMPT_FILE.read_text(encoding="utf-8")),
         }
 
-    def source_files(self, ctx: StageContext) -> list[Path]:
-        """Returns the files of a model of the user's own."""
-        return ctx.model_files(self._qa.engine.model)
-
-    def setup(self, ctx: StageContext) -> None:
-        """Opens the engine."""
-        path = ctx.model_path(self._qa.engine.model) if self._qa.engine.model else None
-        self._engine = open_engine(self._qa.engine, path)
-
     def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
         """Writes the pairs of one shard."""
         (table,) = self.read(unit, ctx)
         asked = passages(table, self._qa.chunk_chars)
         requests = [make_request(p, self._qa, ctx.seed) for p in asked]
-        assert self._engine is not None, "setup comes first"
-        answers = self._answers(self._engine, requests, unit, ctx)
+        answers = self.ask(requests, unit, ctx)
         kept, rejects = qa_table(
-            asked, requests, answers, self._engine.label, self._qa.max_answer_chars
+            asked, requests, answers, self.engine.label, self._qa.max_answer_chars
         )
         rows_in = kept.num_rows + len(rejects)
         return ShardResult(kept, rejects, rows_in, metrics={"passages": len(asked)})
-
-    def _answers(
-        self, engine: Engine, requests: list[GenerateRequest], unit: Unit, ctx: StageContext
-    ) -> list[Generation]:
-        if self._qa.engine.kind == "rules":
-            return engine.generate(requests)
-        # A model trained in this run keeps its label when it changes; its content does not.
-        stages = [name for name in self.inputs if name not in self.aligned]
-        digests = [Manifest.require(ctx.folder(name), name).digest for name in stages]
-        path = ctx.run_dir / "cache" / "llm" / self.name / f"{unit.index:05d}.jsonl"
-        with RequestLog(path) as request_log:
-            return cached_generate(
-                engine, self._qa.engine.sampling, requests, request_log, "".join(digests)
-            )

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from core.hashing import sha256_file, sha256_text
 from core.manifest import FileEntry, Manifest
-from core.recipe.synth import Chat
+from core.recipe.chat import Chat
 from core.rejects import Reason, Reject, rejects_table
 from core.schema import QA_PAIR
 from core.shards import shard_name, write_shard

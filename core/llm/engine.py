@@ -16,18 +16,25 @@ class GenerateRequest:
     """One prompt.
 
     Args:
-        messages: chat turns, ``{"role": ..., "content": ...}``.
+        messages: chat turns, ``{"role": ..., "content": ...}``; empty where ``prompt`` is given.
+        prompt: plain text to be completed instead, for models without a chat template. The
+            beginning-of-text token is put in front where the tokenizer has one.
+        stop: strings that end the answer; they are not part of it.
+        max_tokens: of this answer; the sampling's where absent.
         schema: JSON Schema that the answer must fit, or None for free text.
         task: what is asked (``qa``); the ``rules`` engine goes by it.
         inputs: the values the prompt was made from; only the ``rules`` engine reads them.
         seed: sampling seed of this request.
     """
 
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, str], ...] = ()
     schema: dict[str, Any] | None = None
     task: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     seed: int = 0
+    prompt: str = ""
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)

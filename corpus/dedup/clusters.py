@@ -27,10 +27,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.minhash.bands import NearDuplicates, Ranks, band_hashes, near_duplicates, plan_bands
 from core.recipe.dedup import Dedup
 from core.shards import read_shard, shard_paths, write_shard
 from core.stage import JobResult, JobStage, StageContext
-from corpus.dedup.bands import NearDuplicates, Ranks, band_hashes, near_duplicates, plan_bands
 from corpus.dedup.repeats import ENTRY, ParagraphBuckets
 
 CLUSTERS_NAME = "clusters.parquet"

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import rensa
 
+from core.minhash.shingles import shingle_hashes, signature
 from core.paragraphs import Span, split_paragraphs
 from core.recipe.dedup import Dedup
 from core.stage import ShardResult, ShardStage, StageContext, Unit
-from corpus.dedup.shingles import shingle_hashes, signature
 
 TEXT_HASH_BYTES = 16
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.dedup.bands import agreement, band_hashes, near_duplicates, plan_bands
+from core.minhash.bands import agreement, band_hashes, near_duplicates, plan_bands
+from core.minhash.shingles import shingle_hashes, signature
 from corpus.dedup.repeats import ENTRY, ParagraphBuckets
-from corpus.dedup.shingles import shingle_hashes, signature
 
 HASHES = [16245875126641202706, 16561613822157265538]
 SLOTS = [3239764820, 2775127397, 3238967909, 2615447383]

@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from core.chat import render_text
-from core.recipe.synth import Chat
+from core.recipe.chat import Chat
 from core.rejects import Reason
 from core.schema import CONVERSATION, token_sequence
 from core.stage import StageContext, Unit

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import InputError
-from core.recipe.synth import Instruct
+from core.recipe.instruct import Instruct
 from core.rejects import Reason, Reject
 from core.schema import CONVERSATION, QA_PAIR
 from core.sources import SourceIndex

@@ -16,7 +16,7 @@ import pytest
 from core.hashing import sha256_value
 from core.llm import Generation
 from core.recipe.engine import Engine as EngineConfig
-from core.recipe.synth import Qa
+from core.recipe.qa import Qa
 from core.rejects import Reason
 from core.schema import DOCUMENT, QA_PAIR
 from core.stage import StageContext, Unit

@@ -11,7 +11,7 @@ import pytest
 
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
-from core.recipe.synth import Qa
+from core.recipe.qa import Qa
 from core.rejects import Reason
 from core.schema import DOCUMENT
 from core.stage import StageContext, Unit

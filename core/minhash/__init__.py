@@ -1,0 +1,1 @@
+"""Near duplicates by MinHash: signatures of texts, and who among alike ones survives."""
