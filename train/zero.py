@@ -31,7 +31,7 @@ _MASTER_WEIGHTS = (
 
 def zero_config(section: Trainer, parameters: int) -> dict[str, Any]:
     """Returns the DeepSpeed configuration of a training section."""
-    per_pass = section.micro_batch_size * section.num_workers
+    per_pass = section.micro_batch_size * section.data_parallel_size
     bucket = min(_MAX_BUCKET_NUMBERS, max(parameters, 1))
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": section.micro_batch_size,

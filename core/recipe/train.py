@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from core.recipe.base import Section
+from core.recipe.checkpoint import Checkpoint
+from core.recipe.parallel import Parallel
 
 
 class TinyModel(Section):
@@ -71,7 +73,8 @@ class Trainer(Section):
     micro_batch_size: int = Field(1, ge=1)
     """Sequences per forward pass of one worker."""
     num_workers: int = Field(1, ge=1)
-    """Data-parallel ranks: one accelerator each, or one CPU."""
+    """Processes: one accelerator each, or one CPU. Data-parallel ranks, where ``parallel`` does not
+    spread a copy of the model over several."""
     use_gpu: bool = False
     learning_rate: float = Field(1e-4, gt=0)
     schedule: Schedule = Schedule()
@@ -82,15 +85,28 @@ class Trainer(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     zero_stage: Literal[1, 2, 3] = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
+    parallel: Parallel = Parallel()
+    checkpoint: Checkpoint = Checkpoint()
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Copies of the model that share a global batch."""
+        return self.num_workers // self.parallel.model_workers
 
     @model_validator(mode="after")
     def _divides(self) -> Trainer:
-        per_pass = self.micro_batch_size * self.num_workers
+        if self.num_workers % self.parallel.model_workers:
+            raise ValueError(
+                f"num_workers {self.num_workers} is not a multiple of tensor_parallel_size "
+                f"{self.parallel.tensor_parallel_size} x pipeline_parallel_size "
+                f"{self.parallel.pipeline_parallel_size} = {self.parallel.model_workers}"
+            )
+        per_pass = self.micro_batch_size * self.data_parallel_size
         if self.global_batch_sequences % per_pass:
             raise ValueError(
                 f"global_batch_sequences {self.global_batch_sequences} is not a multiple of "
-                f"micro_batch_size {self.micro_batch_size} x num_workers {self.num_workers} "
-                f"= {per_pass}"
+                f"micro_batch_size {self.micro_batch_size} x data_parallel_size "
+                f"{self.data_parallel_size} = {per_pass}"
             )
         return self
 
