@@ -16,15 +16,11 @@ Every measurement runs in a process of its own, with one thread. Run with
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +29,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import measured
 from core.contamination_files import load_index
 from core.minhash.bands import band_hashes, near_duplicates, plan_bands
 from core.minhash.shingles import shingle_hashes, signature
@@ -257,25 +254,6 @@ def search(texts: list[str]) -> int:
     return sum(len(index.find(text)) for text in texts)
 
 
-def _measured(pipe: Connection, call: Callable[..., int], arguments: tuple[Any, ...]) -> None:
-    started = time.process_time()
-    count = call(*arguments)
-    seconds = time.process_time() - started
-    pipe.send((count, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-
-
-def measure(call: Callable[..., int], *arguments: Any) -> tuple[int, float, float]:
-    """Returns (count, CPU seconds, peak MiB) of a call in a process of its own, on one core."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(sender, call, arguments))
-    process.start()
-    sender.close()
-    result: tuple[int, float, float] = receiver.recv()
-    process.join()
-    return result
-
-
 def _sample_texts(megabytes: float) -> list[str]:
     texts = [path.read_text(encoding="utf-8") for path in sorted(_SAMPLES.glob("astronomy/*.md"))]
     return texts * round(1 + megabytes * 1e6 / sum(map(len, texts)))
@@ -325,20 +303,23 @@ def main() -> None:
         }
         first = 0.0
         for name, call in calls.items():
-            removed, seconds, peak = measure(*call)
+            done = measured(*call)
+            seconds = done.cpu_seconds
             first = first or seconds
             cells = (f"{seconds:.2f}", f"{documents / seconds:,.0f}", f"{megabytes / seconds:.1f}")
             if call[0] is search:
                 cells = (f"{seconds:.2f}", "", f"{sum(map(len, prose)) / 1e6 / seconds:.1f}")
-            speed.add_row(name, *cells, str(removed), f"{peak:.0f}", f"{seconds / first:.1f}")
+            cells += (str(done.value), f"{done.peak_mib:.0f}", f"{seconds / first:.1f}")
+            speed.add_row(name, *cells)
         console.print(f"{documents:,} documents, {megabytes:.1f} MB")
         console.print(speed)
     for times in (1, 10):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             make_shards(folder / "corpus" / "normalize", arguments.count * times, arguments.words)
-            _, seconds, peak = measure(run_ours, folder, True)
-            memory.add_row(f"{arguments.count * times:,}", f"{peak:.0f}", f"{seconds:.1f}")
+            done = measured(run_ours, folder, True)
+            peak, seconds = f"{done.peak_mib:.0f}", f"{done.cpu_seconds:.1f}"
+            memory.add_row(f"{arguments.count * times:,}", peak, seconds)
     console.print(memory)
 
 

@@ -28,10 +28,8 @@ from __future__ import annotations
 import argparse
 import bisect
 import re
-import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import unicodedata
@@ -47,6 +45,7 @@ from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import peak_mib
 from core.recipe.ocr import Ocr
 from corpus.pdf.joining import is_caption
 from corpus.pdf.textlayer import read_pdf
@@ -250,9 +249,12 @@ def memory(folder: Path, console: Console) -> None:
             (f"{len(many)} files", many),
             (f"{len(many)} files 10 times", many * 10),
         ):
-            command = [sys.executable, "-m", "bench.pdf_text", "--peak", *map(str, files)]
-            done = subprocess.run(command, capture_output=True, check=True, text=True)
-            console.print(f"{label}: peak {done.stdout.strip()} MiB")
+            console.print(f"{label}: peak {peak_mib(_read_all, files):.0f} MiB")
+
+
+def _read_all(files: list[Path]) -> None:
+    for path in files:
+        _read(path)
 
 
 def main() -> None:
@@ -262,13 +264,7 @@ def main() -> None:
     parser.add_argument("--pages-per-second", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak:
-        for path in options.folder:
-            _read(path)
-        sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
-        return
     console = Console(width=200)
     folder = options.folder[0]
     if options.pages_per_second:

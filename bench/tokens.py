@@ -13,7 +13,6 @@ installed.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import re
@@ -21,7 +20,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 # Before any library reads it: one core.
@@ -32,6 +30,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import peak_mib
 from core.recipe.packing import Strategy
 from core.shards import read_shard, shard_paths, write_shard
 from core.stage import StageContext, Unit
@@ -147,18 +146,6 @@ def measure(folder: Path, tokenizer: str, repeats: int) -> list[tuple[str, float
     ]
 
 
-def _peak_mib(call: Callable[..., object], *arguments: object) -> float:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_high_water, call, arguments).result()
-
-
-def _high_water(call: Callable[..., object], arguments: tuple[object, ...]) -> float:
-    call(*arguments)
-    # Not getrusage: its maximum is handed down from the process that started this one.
-    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(line) / 1024
-
-
 def _fill(folder: Path, texts: list[str]) -> Path:
     write_documents(folder / "corpus" / "documents" / "part-00000.parquet", texts)
     return folder
@@ -184,14 +171,14 @@ def main() -> None:
             speed.add_row(what, f"{rate:,.0f}", f"{ratio:.2f}")
         memory = Table("shard", "peak memory, MiB")
         empty = _fill(folder / "memory-0", ["A star."])
-        memory.add_row("1 short document", f"{_peak_mib(ours, empty, tokenizer, 'concat'):.0f}")
+        memory.add_row("1 short document", f"{peak_mib(ours, empty, tokenizer, 'concat'):.0f}")
         for what, count, words in (("50 documents", 50, 5000), ("500 documents", 500, 5000)):
             work = _fill(folder / f"memory-{count}", make_documents(count, words))
-            memory.add_row(what, f"{_peak_mib(ours, work, tokenizer, 'concat'):.0f}")
+            memory.add_row(what, f"{peak_mib(ours, work, tokenizer, 'concat'):.0f}")
         long = _fill(folder / "memory-long", ["".join(texts * 100)[:10_000_000]])
-        memory.add_row("1 of 10 MB", f"{_peak_mib(ours, long, tokenizer, 'concat'):.0f}")
+        memory.add_row("1 of 10 MB", f"{peak_mib(ours, long, tokenizer, 'concat'):.0f}")
         (text,) = read_shard(long / "corpus/documents/part-00000.parquet")["text"].to_pylist()
-        memory.add_row("(its encode_batch alone)", f"{_peak_mib(bare, [text], tokenizer, 1):.0f}")
+        memory.add_row("(its encode_batch alone)", f"{peak_mib(bare, [text], tokenizer, 1):.0f}")
     console = Console()
     console.print(speed)
     console.print(memory)

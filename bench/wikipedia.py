@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 import bz2
 import gzip
-import multiprocessing
 import random
-import resource
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import Measured, measured
 from core.recipe.sources import WikipediaSource
 from core.stage import StageContext
 from corpus.wikipedia.articles import read_stream
@@ -51,25 +48,6 @@ _PARAGRAPH = (
     "is <math>T = {n}\\,\\mathrm{{keV}}</math>, as [[X-ray astronomy|X-ray]] spectra show.\n\n"
     "== Members {n} ==\n* [[Galaxy {n}]], elliptical\n* [[Galaxy 2-{n}]], spiral\n\n"
 )
-
-
-def _measured(work: Callable[..., Any], arguments: tuple[Any, ...], pipe: Any) -> None:
-    started = time.perf_counter()
-    count = work(*arguments)
-    seconds = time.perf_counter() - started
-    pipe.send((count, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-
-
-def measure(work: Callable[..., int], *arguments: Any) -> tuple[int, float, float]:
-    """Returns (count, seconds, peak MiB) of a function run in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(work, arguments, sender))
-    process.start()
-    sender.close()
-    result: tuple[int, float, float] = receiver.recv()
-    process.join()
-    return result
 
 
 def decompress(path: Path) -> int:
@@ -205,23 +183,22 @@ def make_dump(path: Path, articles: int) -> None:
     path.with_name(name).write_bytes(bz2.compress("".join(index).encode()))
 
 
-def _row(table: Table, what: str, unit: str, result: tuple[int, float, float]) -> None:
-    count, seconds, peak = result
-    numbers = (f"{count:,} {unit}", f"{seconds:.1f}", f"{count / seconds:,.0f}", f"{peak:.0f}")
-    table.add_row(what, *numbers)
+def _row(table: Table, what: str, unit: str, done: Measured) -> None:
+    count, rate = f"{done.value:,} {unit}", f"{done.value / done.seconds:,.0f}"
+    table.add_row(what, count, f"{done.seconds:.1f}", rate, f"{done.peak_mib:.0f}")
 
 
 def _measure_links(table: Table, path: Path, label: str) -> None:
-    _row(table, f"{label}: decompress", "bytes", measure(decompress, path))
+    _row(table, f"{label}: decompress", "bytes", measured(decompress, path))
     new = "cl_target_id" in table_columns(path, "categorylinks")
     work = read_links if new else read_old_links
-    _row(table, f"{label}: read", "rows", measure(work, path))
+    _row(table, f"{label}: read", "rows", measured(work, path))
 
 
 def _measure_dump(table: Table, path: Path, label: str) -> None:
-    _row(table, f"{label}: decompress", "bytes", measure(decompress, path))
-    _row(table, f"{label}: read and parse", "pages", measure(read_only, path))
-    _row(table, f"{label}: read and render", "articles", measure(read_and_render, path))
+    _row(table, f"{label}: decompress", "bytes", measured(decompress, path))
+    _row(table, f"{label}: read and parse", "pages", measured(read_only, path))
+    _row(table, f"{label}: read and render", "articles", measured(read_and_render, path))
 
 
 def main() -> None:
@@ -244,7 +221,7 @@ def main() -> None:
                 folder = Path(temporary) / f"tables-{factor}"
                 make_tables(folder, arguments.pages * factor)
                 _measure_links(table, folder / "categorylinks.sql.gz", f"categorylinks {factor}x")
-                result = measure(whole_search, folder)
+                result = measured(whole_search, folder)
                 _row(table, f"search {factor}x: two passes and one to count", "links", result)
             for factor in (1, 10):
                 name = "bench-pages-articles-multistream.xml.bz2"
