@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.errors import AstromillError
+from core.errors import AstromillError, InputError
 from core.recipe import Recipe, load_recipe
 from ray_jobs.corpus_commands import OWN_COMMANDS, add_corpus_commands
 from ray_jobs.execute import execute, explain
@@ -24,6 +24,7 @@ from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.publish_commands import add_publish_commands
 from ray_jobs.trace_commands import add_trace_commands
+from ray_jobs.train_commands import add_train_commands
 
 _DEMO = "recipes/demo.yaml"
 
@@ -97,13 +98,28 @@ app.add_typer(recipe_app, name="recipe")
 
 
 @recipe_app.command(epilog=example(f"astromill recipe check {_DEMO}"))
-def check(recipe: RecipeFile, set_: Overrides = None) -> None:
-    """Check a recipe and the files it names; say what it would run."""
+def check(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where a file that it names is not there.")
+    ] = False,
+) -> None:
+    """Check a recipe: its keys and values, what it would run, and which files are not there yet."""
     pipeline = build_pipeline(load_recipe(recipe, set_ or []))
+    console = Console(highlight=False)
+    missing = []
     for stage in pipeline.stages.values():
-        stage.source_files(pipeline.ctx)
+        try:
+            stage.source_files(pipeline.ctx)
+        except InputError as error:
+            if strict:
+                raise
+            missing.append(f"{error.what} ({error.where})")
     names = ", ".join(pipeline.stages)
-    Console().print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}", highlight=False)
+    console.print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}")
+    for what in missing:
+        console.print(f"[yellow]not there yet[/yellow]: {escape(what)}")
 
 
 @recipe_app.command(epilog=example("astromill recipe schema > astromill.schema.json"))
@@ -152,10 +168,6 @@ _STAGES = {
     },
     "train": {
         "base": "Take or make the base model and tokenizer.",
-        "scorer": "Train the small perplexity scorer.",
-        "cpt": "Continue pretraining on the corpus.",
-        "sft": "Fine-tune on question-answer conversations.",
-        "instruct": "Fine-tune on general instructions.",
     },
     "merge": {"merged": "Merge models through mergekit."},
     "eval": {
@@ -187,6 +199,8 @@ def _add_stages() -> None:
         group_app = typer.Typer(no_args_is_help=True, help=f"The {group} stages, one by one.")
         if group == "corpus":
             add_corpus_commands(group_app)
+        if group == "train":
+            add_train_commands(group_app)
         for step, text in steps.items():
             if f"{group}.{step}" in OWN_COMMANDS:
                 continue

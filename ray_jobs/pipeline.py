@@ -13,7 +13,7 @@ from core.recipe.eval import Eval
 from core.recipe.merge import Merge
 from core.recipe.sources import WikipediaSource
 from core.recipe.synth import Synth
-from core.recipe.train import Train
+from core.recipe.train import Train, Trainer
 from core.schema import DOCUMENT_STAGES
 from core.stage import StageContext
 from corpus.catalog import CatalogStage
@@ -79,6 +79,16 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
         stages += _eval(recipe.eval, recipe.merge, recipe.name, stages)
     ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=recipe.seed)
     return Pipeline(stages, ctx)
+
+
+def _resolved(section: Trainer, run: str, sequence_length: int) -> Trainer:
+    """Returns a run's section with its batch in sequences."""
+    try:
+        return section.resolved(sequence_length)
+    except ValueError as error:
+        raise RecipeError(
+            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
+        ) from error
 
 
 def _needs(section: str, other: str) -> RecipeError:
@@ -154,6 +164,7 @@ def _decontaminate(recipe: Recipe, documents: str) -> list[AnyStage]:
 def _pretraining(recipe: Recipe, train: Train, documents: str) -> list[AnyStage]:
     tokens, replay = recipe.corpus.tokens, recipe.corpus.replay
     length, strategy = tokens.sequence_length, tokens.strategy
+    cpt = _resolved(train.cpt, "cpt", length)
     stages: list[AnyStage] = [TokensStage("corpus.tokens", documents, _BASE, length, strategy)]
     if replay is not None:
         stages += [
@@ -165,7 +176,7 @@ def _pretraining(recipe: Recipe, train: Train, documents: str) -> list[AnyStage]
             ReplayStage("corpus.replay_documents", "corpus.replay_plan", _BASE, length, strategy),
         ]
     mixed = "corpus.replay" if replay is not None else None
-    stages.append(TrainStage("train.cpt", train.cpt, "corpus.tokens", train.cpt.init, mixed))
+    stages.append(TrainStage("train.cpt", cpt, "corpus.tokens", cpt.init, mixed))
     return stages
 
 
@@ -185,9 +196,10 @@ def _perplexity(
         engine = Engine(kind="transformers", model=_BASE)
     elif engine is None and train is not None:
         length = corpus.tokens.sequence_length
+        scorer = _resolved(train.scorer, "scorer", length)
         stages += [
             TokensStage("corpus.scorer_tokens", documents, _BASE, length),
-            TrainStage("train.scorer", train.scorer, "corpus.scorer_tokens", train.scorer.init),
+            TrainStage("train.scorer", scorer, "corpus.scorer_tokens", scorer.init),
         ]
         engine = Engine(kind="transformers", model="train.scorer")
     assert engine is not None
@@ -206,19 +218,20 @@ def _perplexity(
 
 
 def _synth(synth: Synth, train: Train, documents: str) -> list[AnyStage]:
+    length = synth.chat.sequence_length
+    sft = _resolved(train.sft, "sft", length)
+    instruct = _resolved(train.instruct, "instruct", length)
     stages: list[AnyStage] = [
         QaStage(synth.qa, documents),
         QaConversationsStage("synth.qa", synth.chat.system_prompt),
         ChatTokensStage("synth.sft_tokens", "synth.conversations", _BASE, synth.chat),
-        TrainStage("train.sft", train.sft, "synth.sft_tokens", train.sft.init),
+        TrainStage("train.sft", sft, "synth.sft_tokens", sft.init),
     ]
     if synth.instruct:
         stages += [
             InstructStage(synth.instruct),
             ChatTokensStage("synth.instruct_tokens", "synth.instruct", _BASE, synth.chat),
-            TrainStage(
-                "train.instruct", train.instruct, "synth.instruct_tokens", train.instruct.init
-            ),
+            TrainStage("train.instruct", instruct, "synth.instruct_tokens", instruct.init),
         ]
     return stages
 

@@ -11,11 +11,11 @@ from core.recipe.checkpoint import Checkpoint
 from core.recipe.parallel import Parallel
 
 
-class TinyModel(Section):
-    """A small Llama made on the spot: random initialisation, BPE tokenizer from the corpus."""
+class ModelShape(Section):
+    """Sizes of a Llama, named as in its ``config.json``."""
 
     vocab_size: int = Field(2048, ge=300)
-    """Tokenizer entries at most, special tokens included."""
+    """Tokenizer entries, special tokens included; of a tiny model at most so many."""
     hidden_size: int = Field(128, ge=8)
     intermediate_size: int = Field(512, ge=8)
     num_hidden_layers: int = Field(4, ge=1)
@@ -24,7 +24,7 @@ class TinyModel(Section):
     max_position_embeddings: int = Field(512, ge=32)
 
     @model_validator(mode="after")
-    def _divides(self) -> TinyModel:
+    def _divides(self) -> ModelShape:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of "
@@ -38,12 +38,19 @@ class TinyModel(Section):
         return self
 
 
+class TinyModel(ModelShape):
+    """A small Llama made on the spot: random initialisation, BPE tokenizer from the corpus."""
+
+
 class Base(Section):
     """The model that continued pretraining starts from: a path, or a tiny one made here."""
 
     path: str | None = None
     """Folder of a Hugging Face Llama (safetensors and tokenizer)."""
     tiny: TinyModel | None = None
+    shape: ModelShape | None = None
+    """Sizes of the model at ``path``, for plans made before its files are there. Not read by any
+    run: those go by the model's own ``config.json``."""
 
     @model_validator(mode="after")
     def _one(self) -> Base:
@@ -53,13 +60,35 @@ class Base(Section):
 
 
 class Schedule(Section):
-    """Learning rate over steps."""
+    """Learning rate over steps: warmup, then constant or a cosine."""
 
     kind: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
-    """Quadratic warmup: the rate is peak * (step / warmup_steps)^2."""
+    """Steps until the peak: 40 in AstroMLab 3, Table 1."""
+    warmup_epochs: float | None = Field(None, gt=0)
+    """The same in passes over the corpus: 0.15 in AstroMLab 4, section 2.1."""
+    warmup_power: float = Field(2.0, gt=0)
+    """The rate is peak * (step / warmup steps)^power: quadratic in AstroMLab 3, Table 1."""
+    decay_epochs: float | None = Field(None, gt=0)
+    """``cosine``: only the last so many passes decay, the rate is constant before: the final
+    partial epoch in AstroMLab 4, Figure 2. Absent: all after the warmup."""
     final_fraction: float = Field(0.1, ge=0.0, le=1.0)
     """``cosine`` ends at this fraction of the peak (10% in AstroMLab 3, Figure 2)."""
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Schedule:
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("give one of 'warmup_steps' and 'warmup_epochs'")
+        if self.decay_epochs and self.kind == "constant":
+            raise ValueError("'decay_epochs' needs kind: cosine")
+        return self
+
+
+class ReferenceRate(Section):
+    """Another run's learning rate and batch: the rate per token is kept."""
+
+    learning_rate: float = Field(gt=0)
+    global_batch_tokens: int = Field(ge=1)
 
 
 class Trainer(Section):
@@ -70,6 +99,8 @@ class Trainer(Section):
     epochs: float = Field(1.0, gt=0)
     global_batch_sequences: int = Field(8, ge=1)
     """Sequences per optimizer step over all workers."""
+    global_batch_tokens: int | None = Field(None, ge=1)
+    """The same in tokens instead: a multiple of the sequence length."""
     micro_batch_size: int = Field(1, ge=1)
     """Sequences per forward pass of one worker."""
     num_workers: int = Field(1, ge=1)
@@ -77,6 +108,10 @@ class Trainer(Section):
     spread a copy of the model over several."""
     use_gpu: bool = False
     learning_rate: float = Field(1e-4, gt=0)
+    """The peak."""
+    learning_rate_as_in: ReferenceRate | None = None
+    """Instead of ``learning_rate``: the peak is this run's, times its own batch over that one's,
+    which keeps the learning rate per token (AstroMLab 4, section 2.1)."""
     schedule: Schedule = Schedule()
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)
@@ -88,26 +123,77 @@ class Trainer(Section):
     parallel: Parallel = Parallel()
     checkpoint: Checkpoint = Checkpoint()
 
+    plan_tokens: int | None = Field(None, ge=1)
+    """Tokens of one epoch, for plans made before the data is there: 3.3 billion in AstroMLab 3,
+    Table 1. Runs count their own."""
+
     @property
     def data_parallel_size(self) -> int:
         """Copies of the model that share a global batch."""
         return self.num_workers // self.parallel.model_workers
 
+    def batch_sequences(self, sequence_length: int) -> int:
+        """Returns the sequences of an optimizer step.
+
+        Raises:
+            ValueError: the batch in tokens is no whole number of sequences, or does not divide by
+                what the workers take at once; the message has the numbers.
+        """
+        sequences = self.global_batch_sequences
+        if self.global_batch_tokens is not None:
+            sequences, rest = divmod(self.global_batch_tokens, sequence_length)
+            if rest or not sequences:
+                raise ValueError(
+                    f"global_batch_tokens {self.global_batch_tokens:,} is not a multiple of "
+                    f"sequence_length {sequence_length:,}: give "
+                    f"{max(1, sequences) * sequence_length:,} or "
+                    f"{(sequences + 1) * sequence_length:,}"
+                )
+        self._check_batch(sequences)
+        return sequences
+
+    def resolved(self, sequence_length: int) -> Trainer:
+        """Returns the section with the batch in sequences and the learning rate as a number."""
+        sequences = self.batch_sequences(sequence_length)
+        rate, reference = self.learning_rate, self.learning_rate_as_in
+        if reference is not None:
+            tokens = sequences * sequence_length
+            rate = reference.learning_rate * tokens / reference.global_batch_tokens
+        return self.model_copy(
+            update={
+                "global_batch_sequences": sequences,
+                "global_batch_tokens": None,
+                "learning_rate": rate,
+                "learning_rate_as_in": None,
+            }
+        )
+
+    def _check_batch(self, sequences: int) -> None:
+        per_pass = self.micro_batch_size * self.data_parallel_size
+        if sequences % per_pass:
+            raise ValueError(
+                f"global_batch_sequences {sequences} is not a multiple of "
+                f"micro_batch_size {self.micro_batch_size} x data_parallel_size "
+                f"{self.data_parallel_size} = {per_pass}: give "
+                f"{max(1, sequences // per_pass) * per_pass} or "
+                f"{(sequences // per_pass + 1) * per_pass}"
+            )
+
     @model_validator(mode="after")
     def _divides(self) -> Trainer:
+        given = self.model_fields_set
         if self.num_workers % self.parallel.model_workers:
             raise ValueError(
                 f"num_workers {self.num_workers} is not a multiple of tensor_parallel_size "
                 f"{self.parallel.tensor_parallel_size} x pipeline_parallel_size "
                 f"{self.parallel.pipeline_parallel_size} = {self.parallel.model_workers}"
             )
-        per_pass = self.micro_batch_size * self.data_parallel_size
-        if self.global_batch_sequences % per_pass:
-            raise ValueError(
-                f"global_batch_sequences {self.global_batch_sequences} is not a multiple of "
-                f"micro_batch_size {self.micro_batch_size} x data_parallel_size "
-                f"{self.data_parallel_size} = {per_pass}"
-            )
+        if self.global_batch_tokens and "global_batch_sequences" in given:
+            raise ValueError("give one of 'global_batch_sequences' and 'global_batch_tokens'")
+        if self.learning_rate_as_in and "learning_rate" in given:
+            raise ValueError("give one of 'learning_rate' and 'learning_rate_as_in'")
+        if self.global_batch_tokens is None:
+            self._check_batch(self.global_batch_sequences)
         return self
 
 
