@@ -28,6 +28,9 @@ RUNS = {
 }
 """Training runs: the stage whose sequences each one reads, and what its command says."""
 
+FIGURE_RUNS = ("cpt", "sft")
+"""Runs of a figure, in order: what leads to the model."""
+
 _GIB = 2**30
 
 
@@ -39,6 +42,9 @@ def add_train_commands(group: typer.Typer) -> None:
             f"astromill train {run} recipes/demo.yaml --dry-run",
         )
         group.command(run, epilog=shown, help=_help(run, text))(_command(run))
+    group.command("figure", epilog=example("astromill train figure runs/demo --out training.svg"))(
+        _figure
+    )
 
 
 def _help(run: str, text: str) -> str:
@@ -201,3 +207,31 @@ def _engine_config(section: Trainer, plan: Plan) -> dict[str, Any]:
     from train.zero import zero_config
 
     return zero_config(section, plan.size.total)
+
+
+def _figure(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG or SVG; default: training.png in RUN.")
+    ] = None,
+) -> None:
+    """Draw loss, learning rate and update norm of all training runs, as in the papers' figures."""
+    from train.figures import draw_runs, read_run
+    from train.spec import METRICS_NAME
+
+    found = [name for name in FIGURE_RUNS if (run / "train" / name / METRICS_NAME).is_file()]
+    if not found:
+        raise UsageError(
+            "there is no training run in the folder",
+            where=str(run),
+            remedy="give the folder of a run, such as runs/demo, after it has trained",
+        )
+    target = out or run / "training.png"
+    if target.suffix not in (".png", ".svg"):
+        raise UsageError(
+            f"a figure cannot be a '{target.suffix}' file",
+            where="option --out",
+            remedy="name a .png or .svg file",
+        )
+    draw_runs([read_run(run / "train" / name / METRICS_NAME, name) for name in found], target)
+    Console(highlight=False).print(f"{', '.join(found)}: {target}")
