@@ -17,7 +17,7 @@ demo: install
 	$(VENV)/bin/astromill run recipes/demo.yaml
 
 test: install-test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: install-dev
 	$(VENV)/bin/ruff check .
