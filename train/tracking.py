@@ -1,0 +1,164 @@
+"""Metrics to TensorBoard, Weights & Biases and MLflow, as the recipe asks.
+
+All of them get the same numbers at the same steps; a run that goes on after a stop writes into the
+same places. None of them can end a run: what fails is a warning, once.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import StageError
+from core.recipe.watch import Tracking
+
+log = logging.getLogger(__name__)
+
+Values = Mapping[str, float]
+
+
+class Tracker(ABC):
+    """One place that metrics go to."""
+
+    @abstractmethod
+    def log(self, step: int, values: Values) -> None:
+        """Takes a step's numbers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Writes what is still in memory."""
+
+
+class TensorBoard(Tracker):
+    """Event files that ``tensorboard --logdir`` shows.
+
+    Args:
+        folder: of the events.
+        first_step: of this start; later ones of an earlier start are hidden.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(logdir=str(folder), purge_step=first_step)
+
+    def log(self, step: int, values: Values) -> None:
+        """Takes a step's numbers."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._writer.close()
+
+
+class WandB(Tracker):
+    """Weights & Biases.
+
+    Args:
+        project: to log into.
+        name: of the run there, the same after a stop.
+        folder: for its files.
+    """
+
+    def __init__(self, project: str, name: str, folder: Path) -> None:
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            project=project, name=name, id=name, resume="allow", dir=str(folder), reinit=True
+        )
+
+    def log(self, step: int, values: Values) -> None:
+        """Takes a step's numbers."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._run.finish()
+
+
+class Mlflow(Tracker):
+    """An MLflow tracking store.
+
+    Args:
+        uri: its address, or a folder.
+        name: of the run there.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=uri)
+        found = self._client.get_experiment_by_name(name)
+        experiment = found.experiment_id if found else self._client.create_experiment(name)
+        self._run_id = self._client.create_run(experiment).info.run_id
+
+    def log(self, step: int, values: Values) -> None:
+        """Takes a step's numbers."""
+        for name, value in values.items():
+            self._client.log_metric(self._run_id, name, value, step=step)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._client.set_terminated(self._run_id)
+
+
+class Trackers:
+    """All trackers of a run.
+
+    Args:
+        section: which ones.
+        folder: for local files.
+        name: of the run.
+        first_step: of this start.
+
+    Raises:
+        StageError: a package that the recipe asks for is not installed.
+    """
+
+    def __init__(self, section: Tracking, folder: Path, name: str, first_step: int = 1) -> None:
+        self._trackers: dict[str, Tracker] = {}
+        if section.tensorboard:
+            self._open("tensorboardX", TensorBoard, folder / "tensorboard", first_step)
+        if section.wandb_project:
+            self._open("wandb", WandB, section.wandb_project, name, folder / "wandb")
+        if section.mlflow_uri:
+            self._open("mlflow", Mlflow, section.mlflow_uri, name)
+
+    def _open(self, package: str, kind: Any, *arguments: Any) -> None:
+        try:
+            self._trackers[package] = kind(*arguments)
+        except ModuleNotFoundError as error:
+            raise StageError(
+                f"metrics cannot be sent: the package '{package}' is not installed",
+                where="key tracking",
+                remedy=f"pip install {package}, or take it out of the recipe",
+            ) from error
+        except Exception as error:  # each library raises what it likes
+            self._drop(package, error)
+
+    def log(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Sends a step's numbers everywhere; those that are None are left out."""
+        present = {name: float(value) for name, value in values.items() if value is not None}
+        for package, tracker in list(self._trackers.items()):
+            try:
+                tracker.log(step, present)
+            except Exception as error:  # a service that is away must not end a run of days
+                self._drop(package, error)
+
+    def close(self) -> None:
+        """Closes all."""
+        for package, tracker in list(self._trackers.items()):
+            try:
+                tracker.close()
+            except Exception as error:
+                self._drop(package, error)
+        self._trackers.clear()
+
+    def _drop(self, package: str, error: Exception) -> None:
+        self._trackers.pop(package, None)
+        log.warning("%s gets no more metrics: %s: %s", package, type(error).__name__, error)
