@@ -50,9 +50,13 @@ class Reason(StrEnum):
     CONTAMINATED = "contaminated"
     MALFORMED_OUTPUT = "malformed_output"
     INVALID_PAIR = "invalid_pair"
+    LEANS_ON_SOURCE = "leans_on_source"
+    COPIED_PASSAGE = "copied_passage"
+    SKIPPED_SECTION = "skipped_section"
     DUPLICATE_QUESTION = "duplicate_question"
     NO_PAIRS = "no_pairs"
     NO_SUMMARY = "no_summary"
+    NO_TITLE = "no_title"
     UNPARSED_VERDICT = "unparsed_verdict"
     LOW_SCORE = "low_score"
     LOW_ALPHANUMERIC = "low_alphanumeric"
@@ -62,7 +66,9 @@ class Reason(StrEnum):
     REFUSAL = "refusal"
     NOT_SAMPLED = "not_sampled"
     BAD_TURNS = "bad_turns"
+    TOOL_USE = "tool_use"
     TOO_LONG = "too_long"
+    TOO_SHORT = "too_short"
     NOT_SCORED = "not_scored"
 
 
