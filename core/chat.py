@@ -3,6 +3,10 @@
 Why our own template: the stock Llama-3.1-Instruct template has no ``{% generation %}`` blocks, so
 its assistant mask is all zeros, and it writes a date into every system turn. Ours renders system,
 user and assistant turns byte for byte like the stock one, marks what is trained, and pins the date.
+It goes along with every model that we save.
+
+Our own stages do not run it but write the same text directly, which takes 3 instead of 22
+microseconds and knows where each turn lies; a test holds both against texts of the stock template.
 
 ::
 
@@ -18,14 +22,19 @@ user and assistant turns byte for byte like the stock one, marks what is trained
     {assistant}<|eot_id|>
     ^^^^^^^^^^^^^^^^^^^^^ trained
 
-Training on the assistant's turns only: AstroMLab 3, section III-B.
+Training on the assistant's turns only: AstroMLab 4, section 2.2 ("a loss mask was applied to train
+the model exclusively on assistant completions").
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.recipe.chat import Reasoning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +43,8 @@ DEFAULT_DATE_STRING = "26 Jul 2024"
 """The stock template's own default."""
 
 BOS = "<|begin_of_text|>"
+_END = "<|eot_id|>"
+_KNOWLEDGE = "Cutting Knowledge Date: December 2023"
 
 CHAT_TEMPLATE = r"""{{- bos_token }}
 {%- if date_string is not defined %}
@@ -75,6 +86,14 @@ class BadTurnsError(ValueError):
     """A conversation that cannot be rendered; the message says why."""
 
 
+class Stretch(NamedTuple):
+    """A turn's content in a chat text: characters, ``end`` exclusive and after ``<|eot_id|>``."""
+
+    role: str
+    start: int
+    end: int
+
+
 def check_turns(messages: Sequence[Mapping[str, str]]) -> None:
     """Checks that a conversation is ``[system] user assistant user ...`` with sane contents.
 
@@ -106,6 +125,107 @@ def check_turns(messages: Sequence[Mapping[str, str]]) -> None:
         raise BadTurnsError("no user turn")
 
 
+def with_switch(
+    messages: Sequence[Mapping[str, str]],
+    reasoning: bool | None,
+    dataset: str | None,
+    section: Reasoning | None,
+) -> list[Mapping[str, str]]:
+    """Returns a conversation with the system prompt that switches reasoning on or off.
+
+    AstroSage-70B reasons where the system prompt is "detailed thinking on" (AstroMLab 4, section
+    3), as the Llama-Nemotron set that it learned from says. The switch comes first, another system
+    prompt after a blank line. A system prompt that begins with a switch already stays as it is.
+
+    Args:
+        messages: turns.
+        reasoning: whether the answers reason.
+        dataset: the set that it is of.
+        section: the recipe's; None: nothing is added.
+    """
+    turns = list(messages)
+    prompt = section.prompt(bool(reasoning), dataset) if section else None
+    if section is None or not prompt:
+        return turns
+    system = turns.pop(0)["content"] if turns and turns[0]["role"] == "system" else ""
+    if not isinstance(system, str):  # check_turns says what is wrong
+        return list(messages)
+    said = system.strip()
+    if not said.startswith(tuple(filter(None, (section.on, section.off)))):
+        system = f"{prompt}\n\n{said}" if said else prompt
+    return [{"role": "system", "content": system}, *turns]
+
+
+def rendered_turns(row: Mapping[str, Any], config: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Returns a conversation's turns as a chat-tokens stage rendered them.
+
+    Where the stage cut turns, its tokens are the first ones of these.
+
+    Args:
+        row: of :data:`core.schema.CONVERSATION`.
+        config: of the stage, from its manifest.
+    """
+    said = config.get("reasoning")
+    section = Reasoning.model_validate(said) if said else None
+    return with_switch(row["messages"], row.get("reasoning"), row.get("dataset"), section)
+
+
+def lay_out(
+    messages: Sequence[Mapping[str, str]],
+    date_string: str = DEFAULT_DATE_STRING,
+    add_generation_prompt: bool = False,
+) -> tuple[str, list[Stretch]]:
+    """Returns a conversation as chat text, and where in it each turn's content lies.
+
+    Nothing is checked: see :func:`render_text` for what may go to a model.
+
+    Args:
+        messages: turns, ``{"role": ..., "content": ...}``.
+        date_string: the date in the system turn.
+        add_generation_prompt: end with the header of the assistant turn to be written.
+
+    Returns:
+        The text, and one stretch per message: its content without white space around it, and the
+        ``<|eot_id|>`` behind it. The first one, of a system turn, begins after the dates.
+    """
+    turns = list(messages)
+    system = turns.pop(0)["content"].strip() if turns and turns[0]["role"] == "system" else None
+    head = BOS + _header("system") + f"{_KNOWLEDGE}\nToday Date: {date_string}\n\n"
+    parts = [head, system or "", _END]
+    stretches: list[Stretch] = []
+    at = len(head) + len(parts[1]) + len(_END)
+    if system is not None:
+        stretches.append(Stretch("system", len(head), at))
+    for turn in turns:
+        header, said = _header(turn["role"]), turn["content"].strip() + _END
+        parts += header, said
+        start = at + len(header)
+        at = start + len(said)
+        stretches.append(Stretch(turn["role"], start, at))
+    if add_generation_prompt:
+        parts.append(_header("assistant"))
+    return "".join(parts), stretches
+
+
+def _header(role: str) -> str:
+    return f"<|start_header_id|>{role}<|end_header_id|>\n\n"
+
+
+def check_complete(messages: Sequence[Mapping[str, str]], answered: bool = True) -> None:
+    """Checks a conversation's turns, and that the right side has the last word.
+
+    Raises:
+        BadTurnsError: see :func:`check_turns`; or it does not end with an answer (or, where
+            ``answered`` is False, with a question).
+    """
+    check_turns(messages)
+    last = messages[-1]["role"]
+    if answered and last != "assistant":
+        raise BadTurnsError(f"the last turn is of the {last}: an answer is missing")
+    if not answered and last != "user":
+        raise BadTurnsError(f"the last turn is of the {last}: there is nothing to answer")
+
+
 def render_text(
     messages: Sequence[Mapping[str, str]],
     date_string: str = DEFAULT_DATE_STRING,
@@ -122,7 +242,77 @@ def render_text(
     Raises:
         BadTurnsError: see :func:`check_turns`; or the wrong side has the last word.
     """
-    return _render(messages, date_string, add_generation_prompt)[0]
+    check_complete(messages, answered=not add_generation_prompt)
+    return lay_out(messages, date_string, add_generation_prompt)[0]
+
+
+@dataclass(frozen=True)
+class RenderedTokens:
+    """A conversation's tokens.
+
+    Args:
+        input_ids: the tokens, one beginning-of-text token in front.
+        loss_mask: of equal length: 1 exactly on the assistant's contents and the ``<|eot_id|>``
+            after each.
+        answer_ends: how many tokens there are up to the end of each answer.
+    """
+
+    input_ids: list[int]
+    loss_mask: list[int]
+    answer_ends: list[int]
+
+
+def render_batch(
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Sequence[Mapping[str, str]]],
+    date_string: str = DEFAULT_DATE_STRING,
+) -> list[RenderedTokens]:
+    """Returns conversations as tokens and which of them are trained; all in one tokenizer call.
+
+    Our template is used whatever template the tokenizer carries.
+
+    Args:
+        tokenizer: a Llama-3 tokenizer (fast: offsets are needed).
+        conversations: turns of each, ``{"role": ..., "content": ...}``, ending with an answer.
+        date_string: the date in the system turn.
+
+    Raises:
+        BadTurnsError: see :func:`check_turns`, which is to be called first where one bad
+            conversation must not cost the others.
+    """
+    for messages in conversations:
+        check_complete(messages)
+    laid = [lay_out(messages, date_string) for messages in conversations]
+    if not laid:
+        return []
+    # The rendered text already starts with the beginning-of-text token.
+    encoded = tokenizer(
+        [text for text, _ in laid],
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return [
+        _masked(ids, offsets, [s for s in stretches if s.role == "assistant"])
+        for ids, offsets, (_, stretches) in zip(
+            encoded["input_ids"], encoded["offset_mapping"], laid, strict=True
+        )
+    ]
+
+
+def _masked(
+    ids: list[int], offsets: list[tuple[int, int]], answers: list[Stretch]
+) -> RenderedTokens:
+    # A content starts after "\n\n" and ends before a control token, where no token reaches across.
+    starts = [start for start, _ in offsets]
+    mask = [0] * len(ids)
+    ends: list[int] = []
+    for answer in answers:
+        first, end = bisect_left(starts, answer.start), bisect_left(starts, answer.end)
+        mask[first:end] = [1] * (end - first)
+        ends.append(end)
+    return RenderedTokens(ids, mask, ends)
 
 
 def render_tokens(
@@ -130,57 +320,10 @@ def render_tokens(
     messages: Sequence[Mapping[str, str]],
     date_string: str = DEFAULT_DATE_STRING,
 ) -> tuple[list[int], list[int]]:
-    """Returns a conversation's tokens and which of them are trained.
-
-    Our template is used whatever template the tokenizer carries.
-
-    Args:
-        tokenizer: a Llama-3 tokenizer (fast: offsets are needed).
-        messages: turns, ``{"role": ..., "content": ...}``, ending with an answer.
-        date_string: the date in the system turn.
-
-    Returns:
-        ``(input_ids, loss_mask)`` of equal length, one beginning-of-text token in front;
-        ``loss_mask`` is 1 exactly on the assistant's contents and the ``<|eot_id|>`` after each.
+    """Returns one conversation's ``(input_ids, loss_mask)``: see :func:`render_batch`.
 
     Raises:
         BadTurnsError: see :func:`check_turns`.
     """
-    text, trained = _render(messages, date_string, add_generation_prompt=False)
-    # The rendered text already starts with the beginning-of-text token.
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    input_ids: list[int] = encoded["input_ids"]
-    # A content starts after "\n\n" and ends before a control token, where no token reaches across.
-    starts = [start for start, _ in encoded["offset_mapping"]]
-    loss_mask, spans = [], iter(trained)
-    span = next(spans, None)
-    for start in starts:
-        while span is not None and start >= span[1]:
-            span = next(spans, None)
-        loss_mask.append(int(span is not None and span[0] <= start))
-    return input_ids, loss_mask
-
-
-def _render(
-    messages: Sequence[Mapping[str, str]], date_string: str, add_generation_prompt: bool
-) -> tuple[str, list[tuple[int, int]]]:
-    """Returns the text and the (start, end) characters of what the assistant says."""
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    check_turns(messages)
-    last = messages[-1]["role"]
-    if add_generation_prompt and last != "user":
-        raise BadTurnsError(f"the last turn is of the {last}: there is nothing to answer")
-    if not add_generation_prompt and last != "assistant":
-        raise BadTurnsError(f"the last turn is of the {last}: an answer is missing")
-    # transformers' renderer: the one that reads generation marks. Its annotation says str.
-    rendered: Any = render_jinja_template(
-        [[{"role": m["role"], "content": m["content"]} for m in messages]],
-        chat_template=CHAT_TEMPLATE,
-        return_assistant_tokens_mask=True,
-        add_generation_prompt=add_generation_prompt,
-        bos_token=BOS,
-        date_string=date_string,
-    )
-    texts, spans = rendered
-    return texts[0], list(spans[0])
+    (rendered,) = render_batch(tokenizer, [messages], date_string)
+    return rendered.input_ids, rendered.loss_mask

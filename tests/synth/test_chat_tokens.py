@@ -5,13 +5,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from core.chat import render_text
-from core.recipe.chat import Chat
+from core.recipe.chat import Chat, Reasoning
+from core.recipe.train import TinyModel
 from core.rejects import Reason
 from core.schema import CONVERSATION, token_sequence
 from core.stage import StageContext, Unit
+from core.tiny import make_tiny_llama
 from synth.chat_tokens import ChatTokensStage, pack_conversations
 
 PutShard = Callable[[str, pa.Table], Unit]
@@ -31,7 +34,7 @@ def _table(*conversations: list[Any]) -> pa.Table:
 def test_conversations_stay_whole_and_read_back(tokenizer: PreTrainedTokenizerFast) -> None:
     chats = [_turns(f"What is star {n}?", f"Star {n} is a star. " * (n + 1)) for n in range(8)]
     length = 320
-    packed, rejects = pack_conversations(_table(*chats), tokenizer, Chat(sequence_length=length))
+    packed, rejects, _ = pack_conversations(_table(*chats), tokenizer, Chat(sequence_length=length))
     assert rejects == []
     assert packed.runs_cut == 0
     spans = [(row, span) for row in packed.table.to_pylist() for span in row["spans"]]
@@ -46,7 +49,7 @@ def test_conversations_stay_whole_and_read_back(tokenizer: PreTrainedTokenizerFa
 
 def test_only_the_assistants_turns_are_trained(tokenizer: PreTrainedTokenizerFast) -> None:
     chat = _turns("First?", "One.", "Second?", "Two.")
-    packed, _ = pack_conversations(_table(chat), tokenizer, Chat(sequence_length=512))
+    packed, _, _ = pack_conversations(_table(chat), tokenizer, Chat(sequence_length=512))
     (row,) = packed.table.to_pylist()
     trained = [i for i, m in zip(row["input_ids"], row["loss_mask"], strict=True) if m]
     assert tokenizer.decode(trained) == "One.<|eot_id|>Two.<|eot_id|>"
@@ -55,7 +58,7 @@ def test_only_the_assistants_turns_are_trained(tokenizer: PreTrainedTokenizerFas
 
 def test_the_date_is_the_recipes(tokenizer: PreTrainedTokenizerFast) -> None:
     chat = Chat(sequence_length=512, date_string="01 Jan 2000")
-    packed, _ = pack_conversations(_table(_turns("Hi", "Hello")), tokenizer, chat)
+    packed, _, _ = pack_conversations(_table(_turns("Hi", "Hello")), tokenizer, chat)
     text = tokenizer.decode(packed.table["input_ids"][0].as_py())
     assert "Today Date: 01 Jan 2000" in text
 
@@ -72,7 +75,7 @@ def test_the_date_is_the_recipes(tokenizer: PreTrainedTokenizerFast) -> None:
 )
 def test_bad_turns(tokenizer: PreTrainedTokenizerFast, messages: list[Any], detail: str) -> None:
     table = _table(_turns("Hi", "Hello"), messages)
-    packed, (reject,) = pack_conversations(table, tokenizer, Chat(sequence_length=512))
+    packed, (reject,), _ = pack_conversations(table, tokenizer, Chat(sequence_length=512))
     assert (reject.doc_id, reject.reason) == ("c1", Reason.BAD_TURNS)
     assert reject.detail.startswith(detail)
     assert reject.text == " | ".join(str(m["content"]) for m in messages)
@@ -83,13 +86,104 @@ def test_too_long(tokenizer: PreTrainedTokenizerFast) -> None:
     chats = [_turns("Hi", "Hello"), _turns("Hi", "Hello " * 300), _turns("Hi", "Bye")]
     ids = tokenizer(render_text(chats[0]), add_special_tokens=False)["input_ids"]
     chat = Chat(sequence_length=len(ids))
-    packed, (reject,) = pack_conversations(_table(*chats), tokenizer, chat)
+    packed, (reject,), _ = pack_conversations(_table(*chats), tokenizer, chat)
     assert (reject.doc_id, reject.reason) == ("c1", Reason.TOO_LONG)
     assert reject.detail.endswith(f" tokens, at most {len(ids)}")
     assert reject.text is not None
     assert reject.text.startswith("Hi | Hello Hello")
     # One that fits exactly is kept and nothing is padded.
     assert packed.table["input_ids"][0].as_py() == ids
+
+
+def _length(tokenizer: PreTrainedTokenizerFast, chat: list[Any]) -> int:
+    return len(tokenizer(render_text(chat), add_special_tokens=False)["input_ids"])
+
+
+def test_cut_after_the_last_answer_that_fits(tokenizer: PreTrainedTokenizerFast) -> None:
+    long = _turns("One?", "1.", "Two?", "2.", "Three?", "3. " * 300)
+    first_too_long = _turns("One?", "1. " * 300)
+    room = _length(tokenizer, long[:4])
+    chat = Chat(sequence_length=room, too_long="cut_turns")
+    packed, (reject,), counts = pack_conversations(_table(long, first_too_long), tokenizer, chat)
+    assert tokenizer.decode(packed.table["input_ids"][0].as_py()) == render_text(long[:4])
+    assert (counts["conversations_cut"], counts["turns_cut"]) == (1, 2)
+    assert (reject.doc_id, reject.reason) == ("c1", Reason.TOO_LONG)
+    # One token less, and the second answer is gone too.
+    tight = Chat(sequence_length=room - 1, too_long="cut_turns")
+    packed, _, counts = pack_conversations(_table(long), tokenizer, tight)
+    span = packed.table["spans"][0].as_py()[0]
+    assert span["length"] == _length(tokenizer, long[:2])
+    assert (counts["conversations_cut"], counts["turns_cut"]) == (1, 4)
+
+
+def test_reasoning_is_switched_per_conversation(tokenizer: PreTrainedTokenizerFast) -> None:
+    thought = "<think>\nHm.\n</think>\n\nA moon."
+    rows = [
+        {"conv_id": "on", "messages": _turns("Io?", thought), "reasoning": True},
+        {"conv_id": "off", "messages": _turns("Io?", "A moon."), "reasoning": False},
+    ]
+    table = pa.Table.from_pylist(rows, schema=CONVERSATION)
+    switch = Reasoning(off="detailed thinking off")
+    chat = Chat(sequence_length=1024, reasoning=switch)
+    packed, _, counts = pack_conversations(table, tokenizer, chat)
+    (row,) = packed.table.to_pylist()
+    on, off = (row["input_ids"][s["start"] : s["start"] + s["length"]] for s in row["spans"])
+    assert "2024\n\ndetailed thinking on<|eot_id|>" in tokenizer.decode(on)
+    assert "2024\n\ndetailed thinking off<|eot_id|>" in tokenizer.decode(off)
+    trained = [i for i, m in zip(row["input_ids"], row["loss_mask"], strict=True) if m]
+    assert tokenizer.decode(trained) == f"{thought}<|eot_id|>A moon.<|eot_id|>"
+    assert (counts["reasoning_on"], counts["reasoning_off"]) == (1, 1)
+
+
+def test_batches_do_not_show(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = [_turns(f"What is star {n}?", "x " * n) if n % 3 else [] for n in range(1, 20)]
+    whole = pack_conversations(_table(*chats), tokenizer, Chat(sequence_length=400))
+    monkeypatch.setattr("synth.chat_tokens._BATCH_ROWS", 4)
+    parts = pack_conversations(_table(*chats), tokenizer, Chat(sequence_length=400))
+    assert parts == whole
+
+
+def test_packed_conversations_do_not_see_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The model's outputs for a conversation are the same packed as alone (to 1e-6)."""
+    chats = [_turns(f"What is star {n}?", f"Star {n} is a star. " * (n + 1)) for n in range(4)]
+    length = 640
+    packed, _, _ = pack_conversations(_table(*chats), tokenizer, Chat(sequence_length=length))
+    (row,) = packed.table.to_pylist()
+    shape = TinyModel(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=length,
+    )
+    model = make_tiny_llama(shape, tokenizer, seed=0).double().eval()
+
+    def logits(ids: list[int], positions: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            # As the trainer calls it: no cache, no mask, positions that restart.
+            return model(
+                torch.tensor([ids]), position_ids=torch.tensor([positions]), use_cache=False
+            ).logits[0]
+
+    together = logits(row["input_ids"], row["position_ids"])
+    assert len(row["spans"]) == 4
+    for span, chat in zip(row["spans"], chats, strict=True):
+        ids = tokenizer(render_text(chat), add_special_tokens=False)["input_ids"]
+        here = slice(span["start"], span["start"] + span["length"])
+        assert row["input_ids"][here] == ids
+        assert row["position_ids"][here] == list(range(len(ids)))
+        torch.testing.assert_close(
+            together[here], logits(ids, list(range(len(ids)))), rtol=0, atol=1e-6
+        )
+    # The check can fail: with positions that do not restart, the second sees the first.
+    leaking = logits(row["input_ids"], list(range(length)))
+    second = row["spans"][1]
+    here = slice(second["start"], second["start"] + second["length"])
+    assert (leaking[here] - together[here]).abs().max() > 1e-3
 
 
 def test_the_stage(
@@ -108,11 +202,13 @@ def test_the_stage(
         "tokenizer": "train.base",
         "sequence_length": 256,
         "date_string": "26 Jul 2024",
+        "reasoning": {"on": "detailed thinking on", "off": None, "off_sets": None},
+        "too_long": "reject",
     }
 
 
 def test_a_shard_may_lose_all_its_conversations(tokenizer: PreTrainedTokenizerFast) -> None:
-    packed, rejects = pack_conversations(_table([]), tokenizer, Chat(sequence_length=64))
+    packed, rejects, _ = pack_conversations(_table([]), tokenizer, Chat(sequence_length=64))
     assert (packed.table.num_rows, len(rejects)) == (0, 1)
-    packed, rejects = pack_conversations(_table(), tokenizer, Chat(sequence_length=64))
+    packed, rejects, _ = pack_conversations(_table(), tokenizer, Chat(sequence_length=64))
     assert (packed.table.num_rows, rejects) == (0, [])
