@@ -29,6 +29,8 @@ bench: install-dev
 	$(VENV)/bin/python -m bench.runner
 	$(VENV)/bin/python -m bench.arxiv
 	$(VENV)/bin/python -m bench.wikipedia
+	$(VENV)/bin/python -m bench.contamination
+	$(VENV)/bin/python -m bench.near_duplicates
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -16,7 +16,12 @@ A passage is an overlap when it holds
 
 * ``ngram_words`` words of a question or choice in a row (13 as in GPT-3, Brown et al. 2020), or
 * all of a question of at least ``min_words`` words, gaps allowed, or that many of a longer one, or
-* all of a shorter question, where a question mark follows or half of its choices are there.
+* all of a shorter question, where its question mark (or a stem's dots) follows, or half of its
+  choices are there, or nothing else stands on its line, in its table cell or between its quotes.
+
+What is not found: a short question within a sentence without its mark (``he knew why the sky is
+blue``, ``planetary rings are``), which nothing tells from a sentence of its own, and one of under
+six words with something in its middle, which leaves no 12 letters in a row to look for.
 """
 
 from __future__ import annotations

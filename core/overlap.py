@@ -6,6 +6,7 @@ some letters of the text that are not its own: a page's foot, a footnote, ``(B)`
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
@@ -19,6 +20,30 @@ _PROBE = 12
 """Letters that must agree after a gap, unless fewer are left."""
 
 _MAX_GAPS = 8
+
+_AFTER_CHARS = 400
+"""How far a question's mark is looked for: citations and notes may stand before it."""
+
+_LABEL_CHARS = 40
+_LABEL = re.compile(
+    r"[\W_]*(?:(?:Q|question|item|problem|exercise)[\W_]*)?(?:\d{1,4}|[a-z]|[ivx]{1,5})?[\W_]*",
+    re.IGNORECASE,
+)
+"""What may stand before a question on its line: ``**Question 3:**``, ``- (b)``."""
+
+_EDGES = '\n|"“”„«»'
+"""What ends a line, a table's cell or a quotation."""
+
+_OPEN_ENDED = re.compile(
+    r"(?:[?？_…:]|\.\.|\b(?:is|are|was|were|has|have|of|from|by|to|in|on|at|as|for|with|than|that"
+    r"|because|the|an?))[\s\"')\]]*\Z",
+    re.IGNORECASE,
+)
+"""How a question or a stem ends, and a heading (``Sidereal Time``) does not."""
+
+_YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
+_MARK_DIGITS = 4
+_RAISED = frozenset("¹²³⁰⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -155,6 +180,7 @@ class Finder:
         if whole and (
             asked >= rules.min_words
             or self._is_asked(parts, runs)
+            or self._stands_alone(parts, runs)
             or self._half_choices(parts, runs)
         ):
             return covered, both
@@ -165,13 +191,52 @@ class Finder:
     def _at_words(self, runs: list[Run], question: int) -> bool:
         """Whether the question starts and ends where words of the text do."""
         start, end = runs[0].at, _place(runs, question)
-        return bool(self._starts[start]) and (end == len(self._starts) or bool(self._starts[end]))
+        if not self._starts[start]:
+            return False
+        if end == len(self._starts) or self._starts[end]:
+            return True
+        # The mark of a note at the last word: "composed of¹²". After a number it is a power.
+        number = self._text[end - 1].isdigit() and not _YEAR.fullmatch(self._text[end - 4 : end])
+        return not number and self._source[self._places[end]] in _RAISED
 
     def _is_asked(self, parts: Parts, runs: list[Run]) -> bool:
-        """Whether an item that ends with a question mark does so in the text, too."""
-        end = int(self._places[_place(runs, parts.question) - 1]) + 1
-        follows = self._source[end : end + 3]
-        return parts.item.question.rstrip().endswith("?") and ("?" in follows or "？" in follows)
+        """Whether an item ends with a mark that a sentence has not, and does so in the text, too.
+
+        A question mark, or the dots or line of a stem to be completed. Citations may stand between.
+        """
+        asked = parts.item.question.rstrip()
+        start, end = self._after(parts, runs)
+        follows = self._source[start:end]
+        if asked.endswith("?"):
+            return "?" in follows or "？" in follows
+        open_ended = asked.endswith(("..", "…", "_"))
+        return open_ended and any(mark in follows for mark in ("..", "…", "__"))
+
+    def _stands_alone(self, parts: Parts, runs: list[Run]) -> bool:
+        """Whether nothing but a label stands before the question, and nothing after it.
+
+        Within its line, its cell of a table, or a quotation.
+        """
+        if not _OPEN_ENDED.search(parts.item.question):
+            return False
+        begin = int(self._places[runs[0].at])
+        low = max(0, begin - _LABEL_CHARS)
+        edge = max(self._source.rfind(mark, low, begin) for mark in _EDGES)
+        if edge < 0 and low > 0:
+            return False
+        start, end = self._after(parts, runs)
+        ends = end == len(self._source) or any(m in self._source[start:end] for m in _EDGES)
+        return ends and _LABEL.fullmatch(self._source, edge + 1, begin) is not None
+
+    def _after(self, parts: Parts, runs: list[Run]) -> tuple[int, int]:
+        """Returns from where to where the text says nothing after the question."""
+        place = _place(runs, parts.question)
+        start = int(self._places[place - 1]) + 1
+        for _ in range(_MARK_DIGITS):
+            if place < len(self._places) and self._source[self._places[place]] in _RAISED:
+                place += 1
+        end = int(self._places[place]) if place < len(self._places) else len(self._source)
+        return start, min(end, start + _AFTER_CHARS)
 
     @staticmethod
     def _half_choices(parts: Parts, runs: list[Run]) -> bool:

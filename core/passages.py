@@ -38,6 +38,8 @@ _HIDDEN = {
     ),
     "(": re.compile(r"\([^()]{0,200}?\b(?:1[89]|20)\d\d[a-z]?\b[^()]{0,200}\)"),
     "^": re.compile(rf"\^{_WORD_BEFORE}\{{?[\d,–-]{{1,12}}\}}?"),
+    # &nbsp; and &#x27; say nothing; &alpha; is a letter.
+    "&": re.compile(rf"&(?!(?:{_NAMES});)(?:#\d{{1,7}}|#[xX][0-9a-fA-F]{{1,6}}|[a-zA-Z]{{2,8}});"),
     "<": re.compile(rf"<{_WORD_BEFORE}sup>[\d,–-]{{1,12}}</sup>|<(?:/?[a-zA-Z][^<>\n]{{0,200}})>"),
 }
 

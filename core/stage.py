@@ -172,6 +172,8 @@ class ShardStage(Stage):
             for name in self.inputs
             if name not in self.aligned
         ]
+        # A receipt of a shard must not outlive a file outside the run that the stage reads, too.
+        side.append(sources.digest(self.source_files(ctx)))
         units = []
         for index, files in enumerate(zip(*(m.shards for m in manifests), strict=True)):
             digest = sha256_value([[f.sha256 for f in files], side])
@@ -202,6 +204,10 @@ class JobStage(Stage):
     @abstractmethod
     def run(self, ctx: StageContext, out: Path) -> JobResult:
         """Fills the folder ``out``, which the runner moves into place."""
+
+    # Optional hook: most stages leave nothing outside their folder.
+    def completed(self, ctx: StageContext) -> None:
+        """Called once the output is in place with its manifest: removes what is now needless."""
 
     def progress(self, out: Path) -> tuple[int, int, str] | None:
         """Returns (done, total, note) while :meth:`run` works, or None before it is known."""

@@ -66,6 +66,16 @@ def find_overlaps(documents: pa.Table, index: ContaminationIndex) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=OVERLAP)
 
 
+def rules_of(section: Decontaminate) -> Rules:
+    """Returns what the recipe counts as an overlap."""
+    return Rules(
+        ngram_words=section.ngram_words,
+        min_words=section.min_words,
+        choices=section.choices,
+        max_gap_chars=section.max_gap_chars,
+    )
+
+
 class _BenchmarkStage:
     """What the steps that read benchmark files share."""
 
@@ -80,6 +90,7 @@ class ContaminationStage(_BenchmarkStage, ShardStage):
     """Overlaps of documents with benchmarks."""
 
     name = "corpus.contamination"
+    code_version = 2
     description = "Passages that overlap with benchmark questions."
     schema = OVERLAP
     reconcile = "Counts documents; nothing is cut here. Rows are passages."
@@ -88,12 +99,7 @@ class ContaminationStage(_BenchmarkStage, ShardStage):
         """Args: the section, the documents' stage, and all benchmarks, name to path."""
         self.inputs = self.aligned = (documents,)
         self._files = files
-        self._rules = Rules(
-            ngram_words=section.ngram_words,
-            min_words=section.min_words,
-            choices=section.choices,
-            max_gap_chars=section.max_gap_chars,
-        )
+        self._rules = rules_of(section)
 
     def config(self) -> dict[str, Any]:
         """Returns the benchmarks and what counts as an overlap."""

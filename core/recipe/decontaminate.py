@@ -30,7 +30,8 @@ class Decontaminate(Section):
     2020, appendix C). A shorter question is one if all of it is there."""
     min_words: int = Field(6, ge=1)
     """Questions of fewer words (``Why is the sky blue?``) count only where the text, too, has a
-    question mark there, or half of their choices; stems (``Most stars are``) only with these."""
+    question mark there, or half of their choices, or where nothing else stands on their line, in
+    their table cell or between their quotes; a stem's dots count as a mark."""
     choices: bool = True
     """False: only questions are looked for."""
     max_gap_chars: int = Field(200, ge=0)

@@ -27,7 +27,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.minhash.bands import NearDuplicates, Ranks, band_hashes, near_duplicates, plan_bands
+from core.minhash.bands import NearDuplicates, Ranks
+from core.minhash.search import find_near
 from core.recipe.dedup import Dedup
 from core.shards import read_shard, shard_paths, write_shard
 from core.stage import JobResult, JobStage, StageContext
@@ -128,25 +129,15 @@ def exact_survivors(facts: pl.DataFrame) -> Ranks:
     )
 
 
-def find_near(corpus: Corpus, unique: Ranks, dedup: Dedup, work: Path) -> NearDuplicates:
+def _find_near(corpus: Corpus, unique: Ranks, dedup: Dedup, work: Path) -> NearDuplicates:
     """Finds near duplicates among the documents ``unique`` (ranks, ascending)."""
     assert dedup.similarity is not None
+    batches = (
+        (corpus.rank[begin : begin + len(column)], column)
+        for begin, column in _batches(corpus, "signature")
+    )
     count = len(corpus.rank)
-    bands, rows = plan_bands(dedup.slots, dedup.similarity)
-    work.mkdir(parents=True)
-    signatures = np.memmap(work / "signatures", np.uint32, "w+", shape=(count, dedup.slots))
-    hashes = np.memmap(work / "bands", np.uint64, "w+", shape=(bands, count))
-    signed = np.zeros(count, dtype=np.bool_)
-    for begin, batch in _batches(corpus, "signature"):
-        ranks = corpus.rank[begin : begin + len(batch)]
-        ranks = ranks[batch.is_valid().to_numpy(zero_copy_only=False)]
-        packed = b"".join(batch.drop_null().to_pylist())
-        part = np.frombuffer(packed, dtype="<u4").reshape(-1, dedup.slots)
-        signatures[ranks] = part
-        hashes[:, ranks] = band_hashes(part, bands, rows)
-        signed[ranks] = True
-    active = unique[signed[unique]]
-    return near_duplicates(signatures, hashes, active, dedup.similarity)
+    return find_near(batches, unique, count, dedup.slots, dedup.similarity, work)
 
 
 def _batches(corpus: Corpus, column: str) -> Iterator[tuple[int, Any]]:
@@ -293,7 +284,7 @@ class DedupClustersStage(JobStage):
         equal = exact_survivors(corpus.facts)
         unique = np.flatnonzero(equal == np.arange(len(equal)))
         near = (
-            find_near(corpus, unique, self._dedup, work / "near") if self._similar(equal) else None
+            _find_near(corpus, unique, self._dedup, work / "near") if self._similar(equal) else None
         )
         outcome = decide(equal, near)
         write_shard(out / CLUSTERS_NAME, cluster_table(corpus, outcome))

@@ -155,6 +155,58 @@ def test_a_tiny_question_needs_its_mark_or_its_choices(index: ContaminationIndex
     assert _found(index, f"{TINY[:-1]}: A) {first[:60]}. That is all.") == set()
 
 
+STEM, DOTS, TERM = "Planetary rings are", "The Large Magellanic Cloud is ...", "Sidereal Time"
+STEMS = ContaminationIndex(
+    [
+        BenchmarkItem("b", "tiny", TINY),
+        BenchmarkItem("b", "stem", STEM),
+        BenchmarkItem("b", "dots", DOTS),
+        BenchmarkItem("b", "term", TERM),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"Quiz.\n\n{STEM}\n\nNext.", {"stem"}),
+        (f"**Question 3:** {STEM}:", {"stem"}),
+        (f"- (b) {STEM} ____\n", {"stem"}),
+        (f"> 12. {TINY[:-1]}\n> 13. {DOTS}\n", {"tiny", "dots"}),
+        (f"# Quiz\nQ2. {TINY[:-1].upper()}", {"tiny"}),
+        (f"| 4 | {STEM} | B |\n", {"stem"}),
+        (f"They read \u201c{STEM}\u201d aloud.", {"stem"}),
+        (f"We ask: {DOTS} And so on.", {"dots"}),
+        (f"The sky: {TINY[:-1]} [12] (Smith et al. 2010)? We know.", {"tiny"}),
+        (f"Is it blue? {TINY[:-1]}\u00b9\u00b2? We know.", {"tiny"}),
+        (f"{STEM} wide.", set()),
+        (f"All {STEM}\n", set()),
+        (f"Of these, {STEM.lower()}\n", set()),
+        (f"{DOTS[:-4]} near ... and small.", set()),
+        (f"Long ago, {TINY[:-1]} was asked? Not so.", set()),
+        (f"# {TERM}\n\nIt is long.", set()),
+        (f"A {'long ' * 20}line: {STEM}\n", set()),
+    ],
+)
+def test_a_short_question_or_stem_that_stands_alone(text: str, found: set[str]) -> None:
+    assert _found(STEMS, text) == found
+
+
+@pytest.mark.parametrize(
+    ("end", "text", "found"),
+    [
+        ("of", "Who led the long eclipse expedition of\u00b9\u00b2? Next.", True),
+        ("of 1919", "Who led the long eclipse expedition of 1919\u00b3? Next.", True),
+        ("of 25", "Who led the long eclipse expedition of 25\u00b3? Next.", False),
+        ("of", "Who led the&nbsp;long &quot;eclipse&#34; expedition of? Next.", True),
+        ("of &alpha;", "Who led the long eclipse expedition of \u03b1? Next.", True),
+    ],
+)
+def test_marks_of_notes_and_of_html_are_no_part(end: str, text: str, found: bool) -> None:
+    item = BenchmarkItem("b", "1", f"Who led the long eclipse expedition {end}?")
+    assert _found(ContaminationIndex([item]), text) == ({"1"} if found else set())
+
+
 def test_thirteen_words_are_an_overlap_and_twelve_are_not(index: ContaminationIndex) -> None:
     words = LONG.split()
     assert not index.find("So " + " ".join(words[2:14]) + " is asked.")

@@ -13,6 +13,7 @@ from core.paragraphs import split_paragraphs
 from core.recipe.decontaminate import BenchmarkFile, Decontaminate
 from core.rejects import Reason
 from core.shards import shard_name, write_shard
+from core.sources import SourceIndex
 from core.stage import ShardResult, StageContext, Unit
 from corpus.decontaminate import (
     OVERLAP,
@@ -21,6 +22,7 @@ from corpus.decontaminate import (
     DecontaminateStage,
 )
 from corpus.documents import Document, documents_table
+from tests.made_run import put_stage
 
 QUESTIONS = [
     "Which planet of the Solar System has the shortest year?",
@@ -199,3 +201,17 @@ def test_names_of_benchmarks_differ() -> None:
     with pytest.raises(RecipeError, match="two benchmarks are named 'x'"):
         benchmark_files(Decontaminate(benchmarks=same[:1]), [("x", "b.csv")])
     assert benchmark_files(Decontaminate(benchmarks=same[:1]), [("x", "a.csv")]) == {"x": "a.csv"}
+
+
+def test_a_changed_benchmark_is_another_unit_of_work(context: StageContext) -> None:
+    """A shard's receipt must not outlive the questions that it was searched for."""
+    put_stage(context.run_dir, "corpus.dedup", [documents_table([Document("d:1", "s", text="x")])])
+    path = context.root / "b.jsonl"
+    stage = ContaminationStage(Decontaminate(), "corpus.dedup", {"b": "b.jsonl"})
+    digests = []
+    for question in ("What is a star made of in its core?", "How far is the Moon from the Earth?"):
+        path.write_text(json.dumps({"item_id": "1", "question": question}) + "\n")
+        sources = SourceIndex(context.root, context.run_dir / "sources.json")
+        (unit,) = stage.plan(context, sources)
+        digests.append(unit.digest)
+    assert digests[0] != digests[1]
