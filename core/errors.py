@@ -55,5 +55,11 @@ class StageError(AstromillError):
     """A stage ended without a complete output."""
 
 
+class Paused(AstromillError):
+    """Not a failure: a stage was asked to stop and saved what it had; the same command goes on."""
+
+    exit_code = 0
+
+
 class EngineError(AstromillError):
     """A language-model engine cannot start or answer."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from rich.console import Console
 
-from core.errors import AstromillError, StageError
+from core.errors import AstromillError, Paused, StageError
 from core.graph import AnyStage, Pipeline
 from core.log import run_log
 from core.progress import Reporter
@@ -54,13 +58,20 @@ def execute(
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
         try:
-            ran = run_pipeline(
-                pipeline,
-                stages,
-                reporter,
-                address=address or recipe.cluster.address,
-                workers=workers or recipe.cluster.workers,
-            )
+            with _pausable():
+                ran = run_pipeline(
+                    pipeline,
+                    stages,
+                    reporter,
+                    address=address or recipe.cluster.address,
+                    workers=workers or recipe.cluster.workers,
+                )
+        except _Pause:
+            raise Paused(
+                "stopped by SIGUSR1, with what is finished kept",
+                where=str(loaded.run_dir),
+                remedy="run the same command again to go on",
+            ) from None
         except KeyboardInterrupt:
             raise StageError(
                 "stopped by Ctrl-C",
@@ -74,6 +85,30 @@ def execute(
     if any(stage.name == "eval.report" for stage in stages):
         show_scores(pipeline, reporter.console)
     return ran
+
+
+class _Pause(KeyboardInterrupt):
+    """Ends the run as Ctrl-C does, but as no failure."""
+
+
+@contextmanager
+def _pausable() -> Iterator[None]:
+    """Lets SIGUSR1, which a scheduler sends before a time limit, end the run in order.
+
+    A train stage does more while it trains: it saves its state first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        raise _Pause
+
+    before = signal.signal(signal.SIGUSR1, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def show_scores(pipeline: Pipeline, console: Console) -> None:
@@ -100,7 +135,8 @@ def by_group(*groups: str) -> Select:
 
 def explain(error: AstromillError, console: Console) -> None:
     """Prints an error's three lines."""
-    for label, text in (("error", error.what), ("where", error.where), ("do", error.remedy)):
+    kind = "note" if isinstance(error, Paused) else "error"
+    for label, text in ((kind, error.what), ("where", error.where), ("do", error.remedy)):
         console.print(f"{label + ':':<7}{text}", highlight=False, soft_wrap=True, markup=False)
 
 

@@ -129,6 +129,11 @@ class SequenceOrder:
         return -(-self.samples // self.global_batch)
 
     @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps of a whole epoch; with replay, the mean over the epochs."""
+        return (self.samples / self.epochs if self.replay else self.sequences) / self.global_batch
+
+    @property
     def padding(self) -> int:
         """Sequences without loss that fill the last global batch."""
         return self.steps * self.global_batch - self.samples
@@ -155,6 +160,12 @@ class SequenceOrder:
         inside, size = position - self._start(epoch), int(self._ends[epoch]) - self._start(epoch)
         passed = epoch * self.sequences + inside * self._corpus[epoch] / size
         return passed / self.sequences
+
+    def cursor(self, step: int) -> tuple[int, int]:
+        """Returns the epoch that is under way after a step and its sequences that are done."""
+        position = min(step * self.global_batch, self.samples)
+        epoch = int(np.searchsorted(self._ends, position, side="right"))
+        return epoch, position - self._start(epoch)
 
     def _start(self, epoch: int) -> int:
         return int(self._ends[epoch - 1]) if epoch else 0

@@ -1,18 +1,17 @@
 """The training loop that every Ray Train worker runs.
 
 Deterministic: the seed, the section, the weights, the tokens and the number of workers fix every
-byte that is written, ``logs/`` apart. A run that was killed starts again from its beginning.
+byte that is written, ``logs/`` apart. A run that was killed goes on from its latest checkpoint and
+ends with the bytes that it would have had.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import distributed
@@ -20,10 +19,14 @@ from torch import distributed
 from core.errors import StageError
 from core.model_folder import copy_tokenizer
 from core.recipe.train import Trainer
+from train.checkpoint.control import RunControl
+from train.checkpoint.saver import Checkpoints
 from train.data import MicroBatch, SequenceDataset, SequenceOrder, rank_batches
 from train.engine import StepResult, TrainEngine
+from train.prefetch import Prefetch
 from train.schedule import learning_rate
-from train.spec import METRICS_NAME, SPEED_NAME, LoopSpec
+from train.spec import LoopSpec
+from train.steplog import StepLog
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -33,99 +36,88 @@ def train_loop(config: dict[str, Any]) -> None:
         config: a :class:`LoopSpec` as a dictionary.
 
     Raises:
-        StageError: the loss is no longer a number, or tokens do not fit the model.
+        StageError: the loss is no longer a number, tokens do not fit the model, or the checkpoints
+            there are of another run.
+        InputError: weights or tokens cannot be read.
     """
     spec = LoopSpec(**config)
+    with RunControl(Path(spec.checkpoints)).failures_noted():
+        _train(spec)
+
+
+def _train(spec: LoopSpec) -> None:
     began = [spec.started, time.time()]
     section = Trainer.model_validate(spec.section)
-    rank, world_size = distributed.get_rank(), distributed.get_world_size()
     torch.set_num_threads(spec.threads)
-    torch.manual_seed(spec.seed)
-
     dataset = SequenceDataset(Path(spec.tokens), Path(spec.replay) if spec.replay else None)
     order = dataset.order(section.epochs, section.global_batch_sequences, spec.seed)
-    model = _load_model(Path(spec.model))
     began.append(time.time())
-    vocabulary = int(model.config.vocab_size)
-    engine = _open_engine(model, section)
+    engine = _open_engine(Path(spec.model), section)
+    began.append(time.time())
+    checkpoints = Checkpoints(spec, section, engine, order)
+    done = checkpoints.resume()
     began.append(time.time())
 
     out = Path(spec.out)
     batches = rank_batches(
-        dataset, order, rank=rank, world_size=world_size, micro_batch=section.micro_batch_size
+        dataset,
+        order,
+        rank=engine.data_rank,
+        world_size=engine.data_size,
+        micro_batch=section.micro_batch_size,
+        start_step=done + 1,
     )
-    with _StepLog(out, rank, began) as log:
-        for step, micro_batches in enumerate(batches, start=1):
-            _check_vocabulary(micro_batches, vocabulary, spec)
-            rate = learning_rate(step, order.steps, section.learning_rate, section.schedule)
+    with StepLog(out, distributed.get_rank(), began) as log, Prefetch(batches) as ahead:
+        for step, micro_batches in enumerate(ahead, start=done + 1):
+            _check_vocabulary(micro_batches, engine.vocabulary, spec)
+            _seed(spec.seed, step, engine.data_rank)
+            rate = learning_rate(
+                step,
+                order.steps,
+                section.learning_rate,
+                section.schedule,
+                order.steps_per_epoch,
+            )
             result = engine.step(micro_batches, rate)
             _check_finite(result, step, order.steps, spec.stage)
-            log.write(step, order, rate, result, dataset.sequence_length)
+            log.metrics(_metrics(step, order, rate, result))
+            trained = time.perf_counter()
+            stop = checkpoints.after(step)
+            parts = {"data": ahead.wait_seconds, "checkpoint": time.perf_counter() - trained}
+            log.speed(step, order.global_batch * dataset.sequence_length, parts)
+            if stop:
+                checkpoints.close(complete=False)
+                return
+    checkpoints.settle()
     engine.save(out / "model")
-    if rank == 0:
+    if distributed.get_rank() == 0:
         copy_tokenizer(Path(spec.model), out / "model")
+    checkpoints.close(complete=True)
 
 
-def _load_model(folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
+def _open_engine(model: Path, section: Trainer) -> TrainEngine:
+    if section.parallel.engine == "pipeline":
+        from train.pipeline.engine import PipelineEngine
 
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
-
-
-def _open_engine(model: Any, section: Trainer) -> TrainEngine:
+        return PipelineEngine(model, section)
     from train.zero import ZeroEngine
 
     return ZeroEngine(model, section)
 
 
-class _StepLog:
-    """Appends one line per step to the metrics and to the speed log, on rank 0."""
+def _seed(seed: int, step: int, data_rank: int) -> None:
+    """Seeds dropout by step and share of the data, so that a resumed run draws the same numbers."""
+    torch.manual_seed(((seed * 1_000_003 + step) * 65_537 + data_rank) % 2**63)
 
-    def __init__(self, out: Path, rank: int, began: list[float]) -> None:
-        self._out, self._rank, self._began = out, rank, began
-        self._metrics: TextIO | None = None
-        self._speed: TextIO | None = None
 
-    def __enter__(self) -> _StepLog:
-        if self._rank == 0:
-            (self._out / SPEED_NAME).parent.mkdir(parents=True, exist_ok=True)
-            # Line buffered: progress is read while the run goes on.
-            self._metrics = (self._out / METRICS_NAME).open("w", encoding="utf-8", buffering=1)
-            self._speed = (self._out / SPEED_NAME).open("w", encoding="utf-8", buffering=1)
-            seconds = [round(b - a, 3) for a, b in pairwise(self._began)]
-            startup = dict(zip(("workers", "model", "engine"), seconds, strict=True))
-            self._speed.write(json.dumps({"startup_seconds": startup}) + "\n")
-        self._last = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in (self._metrics, self._speed):
-            if file is not None:
-                file.close()
-
-    def write(
-        self, step: int, order: SequenceOrder, rate: float, result: StepResult, length: int
-    ) -> None:
-        if self._metrics is None or self._speed is None:
-            return
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        line = {
-            "step": step,
-            "total_steps": order.steps,
-            "epoch": round(order.epoch(step), 6),
-            "learning_rate": rate,
-            **asdict(result),
-        }
-        self._metrics.write(json.dumps(line) + "\n")
-        speed = {
-            "step": step,
-            "seconds": round(seconds, 4),
-            "tokens_per_s": round(order.global_batch * length / seconds, 1),
-        }
-        self._speed.write(json.dumps(speed) + "\n")
+def _metrics(step: int, order: SequenceOrder, rate: float, result: StepResult) -> dict[str, Any]:
+    return {
+        "step": step,
+        "total_steps": order.steps,
+        "epoch": round(order.epoch(step), 6),
+        "learning_rate": rate,
+        **asdict(result),
+    }
 
 
 def _check_vocabulary(batches: list[MicroBatch], vocabulary: int, spec: LoopSpec) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import Any
 
 METRICS_NAME = "metrics.jsonl"
 """One JSON object per step: what was learned. The same for two equal runs."""
 
+CARRIED = (METRICS_NAME,)
+"""Files of the output that grow with the steps: a checkpoint holds them as they were."""
+
 SPEED_NAME = "logs/speed.jsonl"
-"""One JSON object per step: how fast; the first line says how long the start took."""
+"""One JSON object per step: how fast; a line at each start says how long that took."""
+
+OPERATIONAL_KEYS = ("checkpoint", "plan_tokens", "tracking")
+"""Keys of a training section that change nothing that is learned: not in the fingerprint."""
+
+LAYOUT_KEYS = ("micro_batch_size", "num_workers", "use_gpu", "zero_stage", "parallel")
+"""Keys that a run may change when it goes on from a checkpoint: they move its losses by rounding
+errors only. In the fingerprint all the same, since the bytes of the model depend on them."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,11 @@ class LoopSpec:
         seed: of the order of sequences.
         threads: of one worker.
         started: ``time.time()`` when the stage began.
+        checkpoints: folder of the run's checkpoints; outlives ``out``, which a new start clears.
+        identity: what a checkpoint must share with the run that goes on from it: ``data`` (digests
+            of the datasets), ``init`` (digest of the starting weights), ``seed``, and the
+            ``section`` without the keys above.
+        upload_to: folder or URL of copies of the checkpoints.
         replay: dataset folder of the general text mixed in, if any.
     """
 
@@ -36,4 +52,23 @@ class LoopSpec:
     seed: int
     threads: int
     started: float
+    checkpoints: str
+    identity: dict[str, Any] = field(default_factory=dict)
+    upload_to: str | None = None
     replay: str | None = None
+
+
+def identity(section: dict[str, Any], seed: int, data: dict[str, str], init: str) -> dict[str, Any]:
+    """Returns :attr:`LoopSpec.identity`.
+
+    Args:
+        section: :class:`core.recipe.train.Trainer` as a dictionary.
+        seed: of the order of sequences.
+        data: content digests of the datasets, by kind: ``tokens``, ``replay``.
+        init: content digest of the starting weights.
+    """
+    free = {*OPERATIONAL_KEYS, *LAYOUT_KEYS, "init"}
+    learned = {key: value for key, value in section.items() if key not in free}
+    found = {"data": data, "init": init, "seed": seed, "section": learned}
+    # As it reads back from a checkpoint: JSON knows no tuples.
+    return dict(json.loads(json.dumps(found)))

@@ -9,43 +9,32 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import AstromillError, StageError
+from core.errors import StageError
+from core.hashing import sha256_file, sha256_value
+from core.manifest import Manifest
 from core.model_folder import model_files, require_model, tensor_shapes
 from core.recipe.train import Trainer
 from core.session import cluster_resources
+from core.shards import shard_paths
+from core.sources import SourceIndex
 from core.stage import STAGE_PREFIXES, JobResult, JobStage, StageContext
-from train.spec import METRICS_NAME, LoopSpec
+from train.launch import RAY_FOLDER, launch
+from train.spec import METRICS_NAME, OPERATIONAL_KEYS, LoopSpec, identity
 
 if TYPE_CHECKING:
     from train.data import SequenceOrder
 
-_RAY_FOLDER = "logs/ray_train"
+CHECKPOINTS = "checkpoints"
+"""Folder of the run that holds a folder for each training stage."""
+
 _TAIL_BYTES = 4096
 _THREADS = 1
 """Of one worker: it asks Ray for one CPU."""
-
-_RAY_TRAIN_ENV = {
-    # How often the controller looks after its workers: the end of a run is noticed that late.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # Workers stay where the run was started, so that their relative paths mean the same.
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    # A node that goes away ends the run either way: one process less to start.
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
-}
-"""Set while Ray Train runs, where the user has not set them."""
 
 
 class TrainStage(JobStage):
@@ -90,7 +79,8 @@ class TrainStage(JobStage):
         """Returns the section, and what it starts from and trains on."""
         # A folder is known by its content (source_files), wherever it lies.
         init = self._init if self._init_is_stage else "folder"
-        section = {**self._section.model_dump(), "init": init}
+        dumped = self._section.model_dump(exclude=set(OPERATIONAL_KEYS))
+        section = {**dumped, "init": init}
         replay = {"replay": self._replay_stage} if self._replay_stage else {}
         return {**section, "tokens": self._tokens_stage, **replay}
 
@@ -124,28 +114,77 @@ class TrainStage(JobStage):
         require_model(model, f"{self.name}.init")
         tokens = ctx.folder(self._tokens_stage)
         replay = ctx.folder(self._replay_stage) if self._replay_stage else None
-        order = SequenceDataset(tokens, replay).order(
-            self._section.epochs, self._section.global_batch_sequences, ctx.seed
-        )
+        dataset = SequenceDataset(tokens, replay)
         check_cluster(self._section, self.name)
+        section = self._resolved(dataset.sequence_length)
+        order = dataset.order(section.epochs, section.global_batch_sequences, ctx.seed)
+        upload_to = section.checkpoint.upload_to
+        data = {"tokens": _data_digest(tokens)}
+        if replay is not None:
+            data["replay"] = _data_digest(replay)
         spec = LoopSpec(
             stage=self.name,
             model=str(model),
             tokens=str(tokens),
             out=str(out),
-            section=self._section.model_dump(),
+            section=section.model_dump(),
             seed=ctx.seed,
             threads=_THREADS,
             started=started,
+            checkpoints=str(self.checkpoint_folder(ctx)),
+            identity=identity(
+                section.model_dump(), ctx.seed, data, self._init_digest(ctx, model.parent)
+            ),
+            # A folder of the recipe's starts where its other paths do.
+            upload_to=upload_to and (upload_to if "://" in upload_to else str(ctx.path(upload_to))),
             replay=None if replay is None else str(replay),
         )
-        _launch(spec, self._section)
-        # Ray Train keeps its own state there; it means nothing once the run has ended.
-        shutil.rmtree(out / _RAY_FOLDER, ignore_errors=True)
+        launch(spec, section)
+        shutil.rmtree(out / RAY_FOLDER, ignore_errors=True)
         metrics = _summary(out, order)
         if replay is not None:
             metrics["replay_sequences"] = order.replay_samples
         return JobResult(rows_in=order.distinct, rows_out=order.distinct, metrics=metrics)
+
+    def completed(self, ctx: StageContext) -> None:
+        """Removes the checkpoints, now that the model is in its place."""
+        from train.checkpoint.store import CheckpointStore
+
+        want = self._section.checkpoint
+        folder = self.checkpoint_folder(ctx)
+        if folder.is_dir():
+            CheckpointStore(folder).finish(want.keep_when_done, want.keep_every_steps)
+
+    def checkpoint_folder(self, ctx: StageContext) -> Path:
+        """Returns where the run's checkpoints are: they outlive the output of a killed start."""
+        return ctx.run_dir / CHECKPOINTS / self.name
+
+    def _resolved(self, sequence_length: int) -> Trainer:
+        try:
+            return self._section.resolved(sequence_length)
+        except ValueError as error:
+            raise StageError(
+                str(error),
+                where=f"{self.name}.global_batch_tokens",
+                remedy="change the batch or the workers so that this holds",
+            ) from error
+
+    def _init_digest(self, ctx: StageContext, folder: Path) -> str:
+        """Returns the content digest of the starting weights."""
+        if self._init_is_stage and (manifest := Manifest.load(folder)):
+            return manifest.digest
+        # Kept beside the run: weights of the user's own were hashed when the stage was planned.
+        index = SourceIndex(ctx.root, ctx.run_dir / "cache" / "sources.json")
+        hashes = index.hashes(model_files(Path(ctx.model_path(self._init))))
+        return sha256_value(sorted((Path(name).name, digest) for name, digest in hashes.items()))
+
+
+def _data_digest(folder: Path) -> str:
+    """Returns the content digest of a dataset."""
+    manifest = Manifest.load(folder)
+    if manifest is not None:
+        return manifest.digest
+    return sha256_value([[path.name, sha256_file(path)] for path in shard_paths(folder)])
 
 
 def check_cluster(section: Trainer, stage: str) -> None:
@@ -165,90 +204,6 @@ def check_cluster(section: Trainer, stage: str) -> None:
                 remedy="lower num_workers, set use_gpu: false, or join a larger cluster "
                 "(cluster.address)",
             )
-
-
-def _launch(spec: LoopSpec, section: Trainer) -> None:
-    from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.config import LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.v2.api.exceptions import TrainingFailedError
-
-    from train.loop import train_loop
-
-    per_worker = {"CPU": 1, "GPU": 1} if section.use_gpu else {"CPU": 1}
-    storage = Path(spec.out) / _RAY_FOLDER
-    storage.mkdir(parents=True, exist_ok=True)
-    # Any: Ray Train's signature still names the class of its old API.
-    run_config: Any = RunConfig(
-        name=spec.stage,
-        storage_path=str(storage),
-        logging_config=LoggingConfig(log_level="CRITICAL"),
-    )
-    with _environment(_RAY_TRAIN_ENV), _interrupt_handler_kept():
-        trainer = TorchTrainer(
-            train_loop,
-            train_loop_config=asdict(spec),
-            scaling_config=ScalingConfig(
-                num_workers=section.num_workers,
-                use_gpu=section.use_gpu,
-                resources_per_worker=per_worker,
-            ),
-            run_config=run_config,
-        )
-        try:
-            trainer.fit()
-        except TrainingFailedError as error:
-            raise stage_error(error, spec.stage) from error
-        except SystemExit:
-            # What Ray Train makes of Ctrl-C, once its workers are gone.
-            raise KeyboardInterrupt from None
-
-
-def stage_error(error: Exception, stage: str) -> AstromillError:
-    """Returns what Ray Train raised as three lines: the worker's own error where it has one."""
-    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
-    # Workers that waited for a failed one fail too, less clearly: a plain error comes first.
-    causes = {rank: getattr(e, "_base_exc", e) for rank, e in sorted(failures.items())}
-    for cause in causes.values():
-        if isinstance(cause, AstromillError):
-            return cause
-    if causes:
-        rank, cause = next(iter(causes.items()))
-        what = f"training worker {rank} failed: {type(cause).__name__}: {_first_line(cause)}"
-    else:
-        cause = getattr(error, "controller_failure", error)
-        what = f"Ray Train failed: {type(cause).__name__}: {_first_line(cause)}"
-    return StageError(
-        what, where=stage, remedy="run with --debug for the trace; look for lack of memory"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables that the user has not set, for the length of the block."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextmanager
-def _interrupt_handler_kept() -> Iterator[None]:
-    """Puts back the SIGINT handler that Ray Train replaces and leaves behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def _last_line(path: Path) -> dict[str, Any] | None:

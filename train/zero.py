@@ -6,8 +6,10 @@ AstroSage runs used FSDP full shard (AstroMLab 3, Table 1), which is stage 3 her
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,15 @@ from torch import distributed
 
 from core.recipe.train import Trainer
 from train.data import MicroBatch
-from train.engine import StepResult, TrainEngine, summed_loss
+from train.engine import (
+    STATE_KINDS,
+    ReadState,
+    StateFragment,
+    StepResult,
+    TrainEngine,
+    summed_loss,
+)
+from train.weights import ModelWeights, empty_model, fill, fill_by_module, write_model
 
 _MAX_BUCKET_NUMBERS = 500_000_000
 """DeepSpeed's default bucket; a small model must not allocate 2 GB for it."""
@@ -54,8 +64,8 @@ def zero_config(section: Trainer, parameters: int) -> dict[str, Any]:
 def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Returns AdamW parameter groups: matrices decay, norms and biases do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim >= 2]
-    vectors = [p for p in trained if p.ndim < 2]
+    matrices = [p for p in trained if len(_shape(p)) >= 2]
+    vectors = [p for p in trained if len(_shape(p)) < 2]
     groups = [
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
@@ -63,23 +73,53 @@ def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, 
     return [group for group in groups if group["params"]]
 
 
+def _shape(parameter: torch.nn.Parameter) -> tuple[int, ...]:
+    """Returns the shape of the whole parameter, which a rank of stage 3 does not hold."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where this rank keeps its part of a parameter.
+
+    Args:
+        group: which of the float32 tensors holds it.
+        offset: where it begins there.
+        start: where it begins in the flattened parameter.
+        length: numbers; none of them padding.
+    """
+
+    group: int
+    offset: int
+    start: int
+    length: int
+
+
 class ZeroEngine(TrainEngine):
     """DeepSpeed ZeRO. The process group must be open (Ray Train opens it)."""
 
-    def __init__(self, model: Any, section: Trainer) -> None:
-        """Hands the model to DeepSpeed.
+    def __init__(self, model_folder: Path, section: Trainer) -> None:
+        """Loads the model and hands it to DeepSpeed.
 
         Args:
-            model: a Hugging Face causal language model in float32 on the CPU, the same on
-                every worker.
+            model_folder: a Hugging Face causal language model in safetensors.
             section: batch sizes, optimizer, ZeRO stage and dtype.
+
+        Raises:
+            InputError: the weights do not fit the configuration.
         """
         deepspeed = _import_deepspeed(section.use_gpu)
         self._deepspeed = deepspeed
-        self._model = model
-        self._world_size = distributed.get_world_size()
-        self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self._stage = section.zero_stage
+        self._world_size = self.data_size = distributed.get_world_size()
+        self.data_rank = distributed.get_rank()
+        dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
+        self._model = model = load_model(model_folder, dtype, spread=section.zero_stage == 3)
+        self.parameters = sum(math.prod(_shape(p)) for p in model.parameters() if p.requires_grad)
+        self.vocabulary = int(model.config.vocab_size)
         model.config.use_cache = False
+        if section.parallel.activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         # PyTorch's optimizer rather than DeepSpeed's: nothing is compiled at start.
         optimizer = torch.optim.AdamW(
             decay_groups(model, section.weight_decay),
@@ -131,28 +171,127 @@ class ZeroEngine(TrainEngine):
 
     def save(self, folder: Path) -> None:
         """Writes config and safetensors of the whole model; only rank 0 touches the disk."""
-        state: dict[str, torch.Tensor] = {}
         # Tied weights come once; loading ties them again.
-        for name, parameter in self._model.named_parameters():
-            with self._gathered(parameter):
-                if distributed.get_rank() == 0:
-                    state[name] = parameter.detach().cpu().clone()
+        parameters = dict(self._model.named_parameters())
         if distributed.get_rank() == 0:
+            sizes = {n: math.prod(_shape(p)) * p.element_size() for n, p in parameters.items()}
             self._model.config.use_cache = True
-            self._model.save_pretrained(folder, state_dict=state)
+            self._model.config.architectures = [type(self._model).__name__]
+            write_model(folder, self._model.config, sizes, self._whole(parameters))
+        else:
+            for _ in self._whole(parameters):
+                pass
         distributed.barrier()
 
-    def _gathered(self, parameter: torch.nn.Parameter) -> Any:
-        # Parameters are whole below stage 3, where the context manager does nothing.
-        return self._deepspeed.zero.GatheredParameters([parameter])
+    def _whole(
+        self, parameters: dict[str, torch.nn.Parameter]
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yields whole parameters, on rank 0 with their values. Every rank must go through all."""
+        for name, parameter in parameters.items():
+            # Parameters are whole below stage 3, where the context manager does nothing.
+            with self._deepspeed.zero.GatheredParameters([parameter]):
+                if distributed.get_rank() == 0:
+                    value = parameter.detach().cpu().clone()
+            yield name, value if distributed.get_rank() == 0 else torch.empty(0)
 
-    def _master_parts(self) -> Iterable[torch.Tensor]:
+    def fragments(self) -> Iterator[StateFragment]:
+        """Yields this rank's part of the state as views."""
+        parts, state = self._master_parts(), self._engine.optimizer.optimizer.state
+        for name, parameter in self._model.named_parameters():
+            place = self._place(parameter)
+            if place is None:
+                continue
+            part = parts[place.group]
+            values = {"weight": part.detach(), **state[part]}
+            run = slice(place.offset, place.offset + place.length)
+            yield StateFragment(
+                name=name,
+                shape=_shape(parameter),
+                slice_dim=None,
+                slice_index=0,
+                slice_count=1,
+                start=place.start,
+                values={kind: values[kind][run] for kind in STATE_KINDS},
+            )
+
+    def load_fragments(self, read: ReadState, step: int) -> None:
+        """Takes this rank's part of a saved state; reads nothing else of it."""
+        state = self._engine.optimizer.optimizer.state
+        for part in self._master_parts():
+            # PyTorch makes this on the first step; here there has been one.
+            state[part] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": torch.zeros_like(part),
+                "exp_avg_sq": torch.zeros_like(part),
+            }
+        for fragment in self.fragments():
+            for kind, values in fragment.values.items():
+                values.copy_(read.part(fragment.name, kind, fragment.start, len(values)))
+        self._copy_to_compute_weights()
+
+    def _place(self, parameter: Any) -> _Place | None:
+        """Returns where DeepSpeed keeps this rank's part, or None where it has none."""
+        optimizer = self._engine.optimizer
+        if self._stage == 3:
+            group, offset, length = optimizer.grad_position[optimizer.get_param_id(parameter)]
+            start = distributed.get_rank() * length
+            length = min(length, math.prod(_shape(parameter)) - start)
+            return _Place(group, offset, start, length) if length > 0 else None
+        link = parameter._hp_mapping
+        if link is None:
+            return None
+        inside, outside = link.hp_fragment_address, link.lp_fragment_address
+        return _Place(link.param_group_index, inside.start, outside.start, outside.numel)
+
+    def _copy_to_compute_weights(self) -> None:
+        """Makes the weights of the forward pass from the float32 ones, as DeepSpeed's loader."""
+        optimizer = self._engine.optimizer
+        if self._stage < 3:
+            optimizer.update_lp_params()
+            return
+        flats = optimizer.fp16_partitioned_groups_flat
+        for target, source in zip(flats, self._master_parts(), strict=True):
+            target.data.copy_(source.data)
+        if optimizer.persistent_parameters:
+            # Small parameters stay gathered between steps: they are gathered anew.
+            optimizer.persistent_parameters[0].partition(optimizer.persistent_parameters)
+            optimizer.persistent_parameters[0].all_gather(optimizer.persistent_parameters)
+
+    def _master_parts(self) -> list[torch.Tensor]:
         """This worker's part of the float32 weights; the parts of all workers make the model."""
         for name in _MASTER_WEIGHTS:
             parts = getattr(self._engine.optimizer, name, None)
             if parts is not None:
                 return list(parts)
         raise AttributeError("DeepSpeed's optimizer keeps its float32 weights under a new name")
+
+
+def load_model(folder: Path, dtype: torch.dtype, spread: bool) -> Any:
+    """Returns the model of a folder on this rank.
+
+    Args:
+        folder: a Hugging Face model.
+        dtype: of the weights.
+        spread: parameters are spread over all ranks as they are read (ZeRO stage 3): rank 0
+            reads, and no rank holds more than its share and one tensor.
+    """
+    model = empty_model(folder, dtype)
+    weights = ModelWeights(folder)
+    if not spread:
+        fill(model, weights.read)
+        return model
+    import deepspeed
+
+    def read(name: str, into: torch.Tensor) -> None:
+        # The others get the values by the broadcast with which DeepSpeed spreads a parameter.
+        if distributed.get_rank() == 0:
+            weights.read(name, into)
+
+    def spread_module(module: torch.nn.Module) -> None:
+        deepspeed.zero.Init(module=module, dtype=dtype)
+
+    fill_by_module(model, dtype, read, spread_module)
+    return model
 
 
 def _import_deepspeed(use_gpu: bool) -> Any:

@@ -146,6 +146,8 @@ def _run_stage(
         write_json(folder / SOURCES_NAME, sources)
     write_card(folder, manifest, stage.description)
     manifest.save(folder)
+    if isinstance(stage, JobStage):
+        stage.completed(ctx)
     return manifest
 
 

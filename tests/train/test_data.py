@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ import pytest
 import torch
 
 from core.errors import InputError
-from train.data import IGNORE, PADDING, SequenceDataset, SequenceOrder, rank_batches
+from train.data import (
+    IGNORE,
+    PADDING,
+    MicroBatch,
+    SequenceDataset,
+    SequenceOrder,
+    rank_batches,
+)
+from train.prefetch import Prefetch
 
 WriteTokens = Callable[..., Path]
 
@@ -247,3 +256,61 @@ def test_faults_are_named(tmp_path: Path, write_tokens: WriteTokens) -> None:
     with pytest.raises(InputError, match="cannot read") as error:
         SequenceDataset(cut)
     assert error.value.where == str(shard)
+
+
+def test_the_cursor_counts_epochs_and_their_sequences() -> None:
+    order = SequenceOrder(10, 2.5, 4, seed=1)
+    assert [order.cursor(step) for step in (0, 1, 2, 3, 5, 6, 7)] == [
+        (0, 0), (0, 4), (0, 8), (1, 2), (2, 0), (2, 4), (3, 0),
+    ]  # fmt: skip
+    mixed = SequenceOrder(100, 2.5, 8, seed=3, replay=(10, 11, 5))
+    assert mixed.cursor(14) == (1, 2)
+    assert mixed.steps_per_epoch == pytest.approx(276 / 2.5 / 8)
+
+
+def test_reading_ahead_gives_the_same_and_waits_less(
+    tmp_path: Path, write_tokens: WriteTokens
+) -> None:
+    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [20]))
+    order = dataset.order(2, 4, seed=4)
+    plain = list(rank_batches(dataset, order, rank=0, world_size=1, micro_batch=2))
+    read: list[int] = []
+
+    def slowly() -> Iterator[list[MicroBatch]]:
+        for number, batches in enumerate(plain):
+            time.sleep(0.02)
+            read.append(number)
+            yield batches
+
+    with Prefetch(slowly(), ahead=2) as ahead:
+        waits = []
+        for number, batches in enumerate(ahead):
+            assert all(a is b for a, b in zip(batches, plain[number], strict=True))
+            waits.append(ahead.wait_seconds)
+            time.sleep(0.05)
+            # Not more than it may hold: one here, two in the queue, one in the thread's hand.
+            assert len(read) <= number + 4
+        assert next(ahead, None) is None
+    assert len(waits) == order.steps
+    assert max(waits[1:]) < 0.02
+
+
+def test_what_goes_wrong_while_reading_ahead_is_raised_where_it_is_asked_for(
+    tmp_path: Path, write_tokens: WriteTokens
+) -> None:
+    folder = write_tokens(tmp_path / "tokens", [20])
+    dataset = SequenceDataset(folder, cache_bytes=0)
+    order = dataset.order(2, 4, seed=4)
+    (folder / "part-00000.parquet").unlink()
+    batches = rank_batches(dataset, order, rank=0, world_size=1, micro_batch=2)
+    with pytest.raises(InputError, match="cannot read token sequences"), Prefetch(batches) as ahead:
+        next(ahead)
+
+
+def test_reading_ahead_ends_with_the_loop(tmp_path: Path, write_tokens: WriteTokens) -> None:
+    dataset = SequenceDataset(write_tokens(tmp_path / "tokens", [20]))
+    order = dataset.order(50, 4, seed=4)
+    batches = rank_batches(dataset, order, rank=0, world_size=1, micro_batch=2)
+    with Prefetch(batches) as ahead:
+        next(ahead)
+    assert not ahead._thread.is_alive()

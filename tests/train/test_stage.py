@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.errors import InputError, StageError
 from core.recipe.train import Schedule, Trainer
 from core.stage import JobResult, StageContext
+from train.launch import stage_error
 from train.loop import train_loop
 from train.spec import LoopSpec
-from train.stage import TrainStage, stage_error
+from train.stage import TrainStage
 
 SECTION = Trainer(
     epochs=1.75,
@@ -66,6 +67,7 @@ def train_here(ctx: StageContext, out: Path, **changes: object) -> None:
         seed=ctx.seed,
         threads=1,
         started=time.time(),
+        checkpoints=str(out.with_name(out.name + "-checkpoints")),
     )
     train_loop(asdict(spec))
 

@@ -96,7 +96,7 @@ def test_equals_a_plain_adamw_loop(
     counts = {b.trained_tokens for batches in steps for b in batches}
     assert len(counts) > 20, "micro batches hold the same number of trained tokens"
 
-    engine = ZeroEngine(load(tiny_model), SECTION.model_copy(update={"zero_stage": zero_stage}))
+    engine = ZeroEngine(tiny_model, SECTION.model_copy(update={"zero_stage": zero_stage}))
     results = [engine.step(batches, SECTION.learning_rate) for batches in steps]
     assert [r.loss for r in results] == pytest.approx(losses, abs=1e-5)
     assert [r.grad_norm for r in results] == pytest.approx(norms, rel=1e-4)
@@ -114,7 +114,7 @@ def test_equals_a_plain_adamw_loop(
 def test_the_saved_model_loads_with_tied_embeddings(
     tiny_model: Path, steps: list[list[MicroBatch]], tmp_path: Path
 ) -> None:
-    engine = ZeroEngine(load(tiny_model), SECTION)
+    engine = ZeroEngine(tiny_model, SECTION)
     engine.step(steps[0], 1e-3)
     engine.save(tmp_path / "model")
     again = load(tmp_path / "model")
@@ -131,7 +131,7 @@ def test_the_saved_model_loads_with_tied_embeddings(
 def test_bfloat16_learns_and_is_saved_as_such(
     tiny_model: Path, steps: list[list[MicroBatch]], tmp_path: Path
 ) -> None:
-    engine = ZeroEngine(load(tiny_model), SECTION.model_copy(update={"dtype": "bfloat16"}))
+    engine = ZeroEngine(tiny_model, SECTION.model_copy(update={"dtype": "bfloat16"}))
     losses = [engine.step(batches, 5e-3).loss for batches in steps]
     expected, *_ = plain_loop(tiny_model, steps)
     assert losses == pytest.approx(expected, abs=0.05)
@@ -145,7 +145,7 @@ def test_a_batch_without_trained_tokens_changes_nothing(
     tiny_model: Path, steps: list[list[MicroBatch]]
 ) -> None:
     section = SECTION.model_copy(update={"weight_decay": 0.0})
-    engine = ZeroEngine(load(tiny_model), section)
+    engine = ZeroEngine(tiny_model, section)
     silent = [
         MicroBatch(b.input_ids, b.position_ids, torch.full_like(b.labels, -100)) for b in steps[0]
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.errors import InputError, RecipeError
+from core.errors import InputError
 from tests.train.pipeline.models import make_llama
 from tests.train.pipeline.runs import pipeline_section
 from tests.train.reference import made_batches
@@ -41,7 +41,7 @@ def test_the_number_of_micro_batches_never_changes(folder: Path) -> None:
 
 
 def test_what_cannot_be_is_refused_before_anything_starts(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="ZeRO stage 1, not 3"):
-        PipelineEngine(folder, pipeline_section(1, 1, 1, zero_stage=3))
+    with pytest.raises(ValueError, match="ZeRO stage 1, not 3: set zero_stage: 1"):
+        pipeline_section(1, 1, 1, zero_stage=3)
     with pytest.raises(InputError, match="does not divide the model's num_key_value_heads"):
         PipelineEngine(folder, pipeline_section(4, 1, 1))
