@@ -31,6 +31,7 @@ bench: install-dev
 	$(VENV)/bin/python -m bench.wikipedia
 	$(VENV)/bin/python -m bench.contamination
 	$(VENV)/bin/python -m bench.near_duplicates
+	$(VENV)/bin/python -m bench.train
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""Language-model engines behind one small interface: ``generate`` and ``score``.
+"""Language-model engines behind one small interface: ``generate``, ``score``, ``choose``.
 
 ========================  =====================================================================
 ``rules``                 no model: questions by pattern, plainly labelled; generates only
@@ -10,6 +10,8 @@
 """
 
 from core.llm.engine import (
+    Choice,
+    ChoiceRequest,
     Engine,
     GenerateRequest,
     Generation,
@@ -18,4 +20,13 @@ from core.llm.engine import (
     open_engine,
 )
 
-__all__ = ["Engine", "GenerateRequest", "Generation", "Score", "ScoreRequest", "open_engine"]
+__all__ = [
+    "Choice",
+    "ChoiceRequest",
+    "Engine",
+    "GenerateRequest",
+    "Generation",
+    "Score",
+    "ScoreRequest",
+    "open_engine",
+]

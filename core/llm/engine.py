@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
+
+SLICE_REQUESTS = 256
+"""Requests that an engine without a stream of its own answers at once."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,38 @@ class Score:
         return sum(self.logprobs)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceRequest:
+    """A prompt and the answers to choose from.
+
+    Args:
+        prompt: plain text that the alternatives continue.
+        messages: chat turns instead of ``prompt``: rendered with the generation prompt.
+        choices: the alternatives, with the space in front where one belongs (``" A"``). Cheapest
+            where each is one token; right where not.
+    """
+
+    choices: tuple[str, ...]
+    prompt: str = ""
+    messages: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Log-probability (nats) of each alternative as the continuation, in the order asked.
+
+    ``error`` says why there are none.
+    """
+
+    logprobs: tuple[float, ...]
+    error: str | None = None
+
+    @property
+    def best(self) -> int:
+        """Position of the likeliest alternative, the first of equals."""
+        return max(range(len(self.logprobs)), key=self.logprobs.__getitem__)
+
+
 class Engine(ABC):
     """A language model. Engines answer in the order asked and never raise for one bad request."""
 
@@ -87,9 +122,43 @@ class Engine(ABC):
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """Answers prompts. One answer per request, in order."""
 
+    def stream(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generation]]:
+        """Answers prompts; yields ``(number, answer)`` as they are ready, in any order.
+
+        Closing the iterator gives up what is still under way.
+        """
+        for start in range(0, len(requests), SLICE_REQUESTS):
+            answers = self.generate(requests[start : start + SLICE_REQUESTS])
+            yield from enumerate(answers, start)
+
     @abstractmethod
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """Scores texts. One score per request, in order."""
+
+    def choose(self, requests: Sequence[ChoiceRequest]) -> list[Choice]:
+        """Weighs alternatives. One choice per request, in order.
+
+        An alternative of several tokens gets the sum of their log-probabilities. This way is right
+        for every engine that scores; those that can do with one forward pass per prompt.
+        """
+        errors = {n: fault for n, r in enumerate(requests) if (fault := choice_fault(r))}
+        asked = [
+            (number, ScoreRequest(choice, prefix=r.prompt, messages=r.messages))
+            for number, r in enumerate(requests)
+            if number not in errors
+            for choice in r.choices
+        ]
+        totals: dict[int, list[float]] = {n: [] for n in range(len(requests))}
+        for (number, _), score in zip(asked, self.score([s for _, s in asked]), strict=True):
+            totals[number].append(score.total)
+            if score.error is None and not score.logprobs:
+                errors.setdefault(number, "an alternative of no tokens")
+            elif score.error is not None:
+                errors.setdefault(number, score.error)
+        return [
+            Choice((), errors[n]) if n in errors else Choice(tuple(totals[n]))
+            for n in range(len(requests))
+        ]
 
     # Optional hook: only engines that run the model themselves know.
     def work(self) -> dict[str, int]:
@@ -99,6 +168,13 @@ class Engine(ABC):
     # Optional hook: most engines hold nothing that must be let go.
     def close(self) -> None:  # noqa: B027
         """Lets go of the model or connection."""
+
+
+def choice_fault(request: ChoiceRequest) -> str | None:
+    """Returns why a choice cannot be asked, or None."""
+    if not request.choices:
+        return "no alternatives to choose from"
+    return "an alternative is empty" if "" in request.choices else None
 
 
 def open_engine(config: EngineConfig, model: str | None = None) -> Engine:
@@ -135,6 +211,8 @@ def open_engine(config: EngineConfig, model: str | None = None) -> Engine:
 
 
 __all__ = [
+    "Choice",
+    "ChoiceRequest",
     "Engine",
     "EngineConfig",
     "GenerateRequest",
@@ -142,5 +220,6 @@ __all__ = [
     "Sampling",
     "Score",
     "ScoreRequest",
+    "choice_fault",
     "open_engine",
 ]

@@ -7,25 +7,31 @@ plainly what wrote the pairs, so that nobody takes them for a model's.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from core.errors import EngineError
 from core.llm.engine import Engine, GenerateRequest, Generation, Score, ScoreRequest
+from core.llm.rules_judge import answer_judgement
 from core.llm.rules_qa import make_pairs
+from core.llm.rules_summary import answer_summary
 
 LABEL = "rules (no language model)"
 
 
 class RulesEngine(Engine):
-    """Answers the task ``qa`` from ``inputs``: ``title``, ``passage`` and ``pairs`` (at most)."""
+    """Answers a few tasks from ``inputs``.
+
+    ``qa``: ``title``, ``passage`` and ``pairs`` (at most). ``judge``: ``question``, ``answer`` and
+    ``passage``, if there is one. ``summary``: see :mod:`core.llm.rules_summary`.
+    """
 
     label = LABEL
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
-        """Answers with JSON: ``{"pairs": [{"question": ..., "answer": ...}, ...]}``.
+        """Answers with JSON, in the form of the task's schema.
 
         Raises:
-            EngineError: another task than ``qa``.
+            EngineError: a task that it does not know.
         """
         return [self._answer(request) for request in requests]
 
@@ -34,16 +40,29 @@ class RulesEngine(Engine):
         return [Score((), error=f"the engine '{LABEL}' has no model to score with")] * len(requests)
 
     def _answer(self, request: GenerateRequest) -> Generation:
-        if request.task != "qa":
+        task = _TASKS.get(request.task)
+        if task is None:
             raise EngineError(
                 f"the engine '{LABEL}' cannot do the task '{request.task}'",
                 where="engine kind 'rules'",
                 remedy="use the engine kind 'transformers', 'vllm' or 'openai'",
             )
-        try:
-            passage, limit = request.inputs["passage"], int(request.inputs["pairs"])
-        except (KeyError, ValueError) as error:
-            return Generation("", "error", error=f"bad inputs: {error!r}")
-        pairs = make_pairs(passage, limit, request.seed)
-        value = {"pairs": [{"question": p.question, "answer": p.answer} for p in pairs]}
-        return Generation(json.dumps(value, ensure_ascii=False), "stop")
+        return task(request)
+
+
+def _answer_qa(request: GenerateRequest) -> Generation:
+    """Answers with JSON: ``{"pairs": [{"question": ..., "answer": ...}, ...]}``."""
+    try:
+        passage, limit = request.inputs["passage"], int(request.inputs["pairs"])
+    except (KeyError, ValueError) as error:
+        return Generation("", "error", error=f"bad inputs: {error!r}")
+    pairs = make_pairs(passage, limit, request.seed)
+    value = {"pairs": [{"question": p.question, "answer": p.answer} for p in pairs]}
+    return Generation(json.dumps(value, ensure_ascii=False), "stop")
+
+
+_TASKS: Mapping[str, Callable[[GenerateRequest], Generation]] = {
+    "qa": _answer_qa,
+    "judge": answer_judgement,
+    "summary": answer_summary,
+}

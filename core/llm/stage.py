@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.llm.cache import RequestLog, cached_generate
 from core.llm.engine import Engine, GenerateRequest, Generation, open_engine
+from core.llm.usage import Usage
 from core.manifest import Manifest
 from core.recipe.engine import Engine as EngineConfig
 from core.stage import STAGE_PREFIXES, Resources, ShardStage, StageContext, Unit
@@ -29,7 +30,8 @@ class LlmStage(ShardStage):
         model = engine.model or ""
         self.inputs = (*aligned, model) if model.startswith(STAGE_PREFIXES) else aligned
         self.actors = workers
-        self.resources = Resources(gpus=engine.gpus)
+        self.resources = engine_resources(engine)
+        self._used: tuple[int, Usage] = (-1, Usage())
 
     def source_files(self, ctx: StageContext) -> list[Path]:
         """Returns the files of a model of the user's own."""
@@ -53,10 +55,44 @@ class LlmStage(ShardStage):
         if self._engine_config.kind == "rules":
             return self.engine.generate(requests)
         # A model trained in this run keeps its label when it changes; its content does not.
-        stages = [name for name in self.inputs if name not in self.aligned]
-        digests = [Manifest.require(ctx.folder(name), name).digest for name in stages]
-        path = ctx.run_dir / "cache" / "llm" / self.name / f"{unit.index:05d}.jsonl"
+        model, digest = self._engine_config.model or "", ""
+        if model.startswith(STAGE_PREFIXES):
+            digest = Manifest.require(ctx.folder(model), model).digest
+        # A unit that failed halfway and is tried again counts what it asked once.
+        if self._used[0] != unit.index:
+            self._used = (unit.index, Usage())
+        path = log_folder(ctx, self.name) / f"{unit.index:05d}.jsonl"
         with RequestLog(path) as request_log:
             return cached_generate(
-                self.engine, self._engine_config.sampling, requests, request_log, "".join(digests)
+                self.engine,
+                self._engine_config.sampling,
+                requests,
+                request_log,
+                digest,
+                self._used[1],
             )
+
+    def usage(self) -> dict[str, int | float]:
+        """Returns what was asked since the last call, to be merged into the unit's metrics.
+
+        ``requests`` (equal ones count once), ``prompt_tokens``, ``completion_tokens``, ``failed``
+        and, where the recipe gives prices, ``cost_<currency>``. The same however much of it came
+        from the log. Nothing for the engine ``rules``, which is no model.
+        """
+        if self._engine_config.kind == "rules":
+            return {}
+        _, used = self._used
+        self._used = (-1, Usage())
+        return used.totals(self._engine_config.prices)
+
+
+def log_folder(ctx: StageContext, stage: str) -> Path:
+    """Returns the folder of a stage's request logs, one file per shard."""
+    return ctx.run_dir / "cache" / "llm" / stage
+
+
+def engine_resources(engine: EngineConfig) -> Resources:
+    """Returns what one worker with this engine takes: vLLM its GPUs, where there are any."""
+    if engine.kind == "vllm" and not engine.gpus:
+        return Resources(gpus_if_any=engine.tensor_parallel_size)
+    return Resources(gpus=engine.gpus)

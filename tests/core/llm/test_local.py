@@ -15,7 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.chat import render_text
 from core.errors import EngineError
-from core.llm import Engine, GenerateRequest, ScoreRequest, local, open_engine
+from core.llm import ChoiceRequest, Engine, GenerateRequest, ScoreRequest, local, open_engine
+from core.llm.local_load import choose_dtype
+from core.llm.windows import batches, cut_windows
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
 
@@ -161,7 +163,7 @@ def test_windows_score_each_token_once_after_half_a_window(
     length: int, first: int, limit: int
 ) -> None:
     scored: list[int] = []
-    for window in local._windows(0, list(range(length)), first, limit):
+    for window in cut_windows(0, list(range(length)), first, limit):
         assert len(window.ids) <= limit
         assert window.first >= 1
         assert window.ids[0] == 0 or window.first >= limit // 2
@@ -215,20 +217,20 @@ def test_padding_stays_small_whatever_the_lengths() -> None:
     rng = random.Random(0)
     for count in (5, 100, 2000):
         lengths = [int(rng.lognormvariate(4, 1)) + 2 for _ in range(count)]
-        batches = list(local._batches(lengths, 8192, spare_padding=True))
-        assert sorted(n for batch in batches for n in batch) == list(range(count))
-        padded = [max(lengths[n] for n in batch) * len(batch) for batch in batches]
+        groups = list(batches(lengths, 8192, spare_padding=True))
+        assert sorted(n for batch in groups for n in batch) == list(range(count))
+        padded = [max(lengths[n] for n in batch) * len(batch) for batch in groups]
         assert max(padded) <= max(8192, *lengths)
-        assert sum(padded) <= 1.15 * sum(lengths) + 64 * len(batches)
-        assert len(batches) < 12 + sum(lengths) / 4000
+        assert sum(padded) <= 1.15 * sum(lengths) + 64 * len(groups)
+        assert len(groups) < 12 + sum(lengths) / 4000
 
 
 def test_a_cpu_scores_in_float32_and_a_gpu_in_bfloat16() -> None:
     auto = EngineConfig(kind="transformers", model="m")
-    assert local._dtype(auto, torch.device("cpu")) == "float32"
-    assert local._dtype(auto, torch.device("cuda")) == "bfloat16"
+    assert choose_dtype(auto, torch.device("cpu")) == "float32"
+    assert choose_dtype(auto, torch.device("cuda")) == "bfloat16"
     half = EngineConfig(kind="transformers", model="m", dtype="float16")
-    assert local._dtype(half, torch.device("cpu")) == "float16"
+    assert choose_dtype(half, torch.device("cpu")) == "float16"
 
 
 def test_an_empty_text_scores_nothing(engine: Engine) -> None:
@@ -305,3 +307,97 @@ def test_weights_come_from_safetensors_only(tiny_folder: Path, tmp_path: Path) -
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(EngineError, match="cannot be loaded"):
         open_engine(config(), str(folder))
+
+
+def test_plain_prompts_are_completed_up_to_a_stop_string(
+    engine: Engine, reference: Reference
+) -> None:
+    prompts = ("Jupiter is", "Saturn has rings of", "Élise measured α")
+    free = engine.generate([GenerateRequest(prompt=p) for p in prompts])
+    for prompt, answer in zip(prompts, free, strict=True):
+        ids = reference.tokenizer(prompt)["input_ids"]
+        assert ids[0] == reference.tokenizer.bos_token_id
+        assert answer.prompt_tokens == len(ids)
+        with torch.no_grad():
+            for _ in range(answer.completion_tokens):
+                ids.append(int(reference.model(torch.tensor([ids])).logits[0, -1].argmax()))
+        new = ids[-answer.completion_tokens :]
+        assert answer.text == reference.tokenizer.decode(new, skip_special_tokens=True)
+    # Each row has its own stop string, out of the middle of what it would write.
+    stops = [(answer.text[6:9], "never written") for answer in free]
+    requests = [GenerateRequest(prompt=p, stop=s) for p, s in zip(prompts, stops, strict=True)]
+    for whole, stop, answer in zip(free, stops, engine.generate(requests), strict=True):
+        assert stop[0]
+        assert answer.text == whole.text[: whole.text.index(stop[0])]
+        assert answer.finish_reason == "stop"
+        assert answer.completion_tokens < whole.completion_tokens
+    (short,) = engine.generate([GenerateRequest(prompt=prompts[0], max_tokens=3)])
+    assert (short.completion_tokens, short.finish_reason) == (3, "length")
+    assert free[0].text.startswith(short.text)
+
+
+def test_control_tokens_in_a_plain_prompt_are_plain_characters(engine: Engine) -> None:
+    plain, written = engine.generate(
+        [GenerateRequest(prompt=p, max_tokens=1) for p in ("a", "a<|eot_id|>")]
+    )
+    assert written.prompt_tokens > plain.prompt_tokens + 1
+
+
+CHOICES = [
+    ChoiceRequest(prompt="Jupiter is the", choices=(" A", " B", "x", "A")),
+    ChoiceRequest(prompt="Saturn has rings of water ice, and", choices=(" 1", "1")),
+    ChoiceRequest(messages=USER, choices=("A", "B", "C")),
+    ChoiceRequest(prompt="Titan is its", choices=(" largest moon", " the")),
+    ChoiceRequest(prompt="", choices=("S", "T")),
+    # The last space joins the alternative's token where the vocabulary has one.
+    ChoiceRequest(prompt="Jupiter is ", choices=("the", "The")),
+]
+
+
+def weigh(reference: Reference, request: ChoiceRequest, choice: str) -> float:
+    """One alternative's log-probability, by one forward pass over prompt and alternative."""
+    if request.messages:
+        text = render_text(request.messages, add_generation_prompt=True)
+        ids = reference.tokenizer(text, add_special_tokens=False)["input_ids"]
+        more = reference.tokenizer(choice, add_special_tokens=False)["input_ids"]
+        return sum(reference.of_ids([*ids, *more], len(ids)))
+    ids = reference.tokenizer(request.prompt + choice)["input_ids"]
+    prompt = reference.tokenizer(request.prompt)["input_ids"]
+    same = next((n for n, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), None)
+    return sum(reference.of_ids(ids, len(prompt) if same is None else same))
+
+
+def test_choices_equal_plain_forward_passes(engine: Engine, reference: Reference) -> None:
+    for request, answer in zip(CHOICES, engine.choose(CHOICES), strict=True):
+        expected = [weigh(reference, request, choice) for choice in request.choices]
+        assert answer.error is None
+        assert answer.logprobs == pytest.approx(expected, rel=1e-4)
+        assert answer.best == expected.index(max(expected))
+        # By the way that every engine has: one score per alternative.
+        (slow,) = Engine.choose(engine, [request])
+        assert slow.logprobs == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_token_alternatives_take_one_forward_pass(engine: Engine, reference: Reference) -> None:
+    prompt = "Jupiter is the"
+    before = engine.work()["forward_tokens"]
+    engine.choose([ChoiceRequest(prompt=prompt, choices=("A", "B", "C", "D"))])
+    tokens = len(reference.tokenizer(prompt)["input_ids"])
+    assert engine.work()["forward_tokens"] - before == tokens
+
+
+def test_choices_that_cannot_be_made_say_why(engine: Engine) -> None:
+    requests = [
+        ChoiceRequest(prompt="a", choices=()),
+        ChoiceRequest(prompt="a", choices=("b", "")),
+        ChoiceRequest(prompt="planet " * 500, choices=("b",)),
+        ChoiceRequest(messages=({"role": "user", "content": "<|eot_id|>"},), choices=("b",)),
+        ChoiceRequest(prompt="a", choices=("b",)),
+    ]
+    for method in (engine.choose, lambda r: Engine.choose(engine, r)):
+        errors = [choice.error for choice in method(requests)]
+        assert "no alternatives" in str(errors[0])
+        assert "is empty" in str(errors[1])
+        assert "control token" in str(errors[3])
+        assert errors[4] is None
+    assert "the context holds 256" in str(engine.choose(requests)[2].error)

@@ -5,13 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +14,22 @@ import jsonschema
 import pytest
 
 from core.errors import EngineError
-from core.llm import Engine, GenerateRequest, ScoreRequest, open_engine
+from core.llm import Engine, GenerateRequest, Generation, ScoreRequest, open_engine
+from core.llm.cache import RequestLog, cached_generate
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
+from tests.core.llm.engine_checks import check_choices, check_plain_prompts
+from tests.core.llm.server_process import (
+    Journal,
+    ServerProcess,
+    free_port,
+    in_thread,
+    journal_server,
+    vllm_server,
+    wait_until,
+)
 
 KEY = "a-key-that-nobody-may-log"
-START_SECONDS = 240
 USER = ({"role": "user", "content": "Which planet is the largest?"},)
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -38,58 +42,26 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def config(url: str, **values: Any) -> EngineConfig:
     sampling = Sampling(temperature=1.0, max_tokens=80)
     return EngineConfig(kind="openai", model="tiny", base_url=url, sampling=sampling, **values)
 
 
 @pytest.fixture(scope="module")
-def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a running server; its whole process group ends with the tests."""
-    port, log = free_port(), tmp_path_factory.mktemp("server") / "server.log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--model", str(tiny_folder)]
-    command += ["--served-model-name", "tiny", "--dtype", "float32", "--enforce-eager"]
-    command += ["--structured-outputs-config"]
-    command += ['{"backend": "xgrammar", "disable_any_whitespace": true}', "--api-key", KEY]
-    environment = os.environ | {
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=environment, start_new_session=True
-        )
+def process(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A running server; its whole process group ends with the tests."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    server = vllm_server(tiny_folder, log, "--api-key", KEY)
     try:
-        _wait(process, f"http://127.0.0.1:{port}/health", log)
-        yield f"http://127.0.0.1:{port}/v1"
+        server.start()
+        yield server
     finally:
-        for kind in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, kind)
-                process.wait(timeout=20)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        server.stop()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    tail = log.read_text(encoding="utf-8", errors="replace")[-6000:]
-    pytest.fail(f"the server did not start (exit code {process.poll()}):\n{tail}")
+@pytest.fixture
+def server(process: ServerProcess) -> str:
+    return process.url
 
 
 @pytest.fixture
@@ -109,7 +81,7 @@ def test_answers_fit_the_schema_and_a_bad_request_stands_alone(engine: Engine) -
         assert answer.prompt_tokens > 0
         assert answer.completion_tokens > 0
     assert answers[0].text == answers[3].text != answers[1].text
-    assert "BadRequestError" in str(answers[12].error)
+    assert "HTTP 400" in str(answers[12].error)
     assert answers[13].error is None
 
 
@@ -125,6 +97,16 @@ def test_scores_equal_the_transformers_engine(engine: Engine, tiny_folder: Path)
     for ours, expected in zip(engine.score(requests), theirs, strict=True):
         assert ours.error is None
         assert ours.logprobs == pytest.approx(expected.logprobs, rel=1e-3)
+
+
+def test_plain_prompts(engine: Engine, tiny_folder: Path) -> None:
+    check_plain_prompts(engine, tiny_folder)
+    (written,) = engine.generate([GenerateRequest(prompt="a<|eot_id|>")])
+    assert "control token" in str(written.error)
+
+
+def test_choices(engine: Engine, tiny_folder: Path) -> None:
+    check_choices(engine, tiny_folder)
 
 
 def test_it_works_where_an_event_loop_runs(engine: Engine) -> None:
@@ -145,7 +127,7 @@ def test_a_wrong_key_is_refused_and_never_shown(
     server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TINY_KEY", "wrong-key-value")
-    with caplog.at_level(logging.DEBUG), pytest.raises(EngineError, match="does not answer") as e:
+    with caplog.at_level(logging.DEBUG), pytest.raises(EngineError, match="refuses the key") as e:
         open_engine(config(server, api_key_env="TINY_KEY"))
     assert "wrong-key-value" not in caplog.text + str(e.value) + e.value.remedy
 
@@ -162,3 +144,38 @@ def test_no_server_is_said_at_once() -> None:
         open_engine(config(url))
     assert time.monotonic() - start < 5
     assert caught.value.where == url
+
+
+def test_a_killed_vllm_is_waited_for_and_no_answer_is_asked_for_again(
+    process: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINY_KEY", KEY)
+    journal = Journal(tmp_path / "journal")
+    upstream = process.url.removesuffix("/v1")
+    gateway = journal_server(tmp_path / "log", journal.path, "--upstream", upstream)
+    requests = [GenerateRequest(USER, schema=SCHEMA, seed=n) for n in range(96)]
+    log = tmp_path / "requests.jsonl"
+
+    def generate() -> list[Generation]:
+        setting = config(gateway.url, api_key_env="TINY_KEY", max_concurrency=8)
+        with RequestLog(log) as request_log:
+            engine = open_engine(setting)
+            return cached_generate(engine, setting.sampling, requests, request_log)
+
+    try:
+        gateway.start()
+        thread, found = in_thread(generate)
+        wait_until(lambda: journal.answered() >= 20, 60)
+        process.kill()
+        process.start()
+        thread.join(60)
+    finally:
+        gateway.kill()
+    (answers,) = found
+    for answer in answers:
+        assert answer.error is None
+        jsonschema.validate(json.loads(answer.text, strict=False), SCHEMA)
+    # At the kill, each of the eight in flight fails once, and at most once more at the gateway.
+    journal.check(len(requests), 16)
+    keys = [json.loads(line).get("key") for line in log.read_text().splitlines()]
+    assert len(set(keys) - {None}) == len([key for key in keys if key]) == len(requests)

@@ -180,8 +180,8 @@ def test_the_same_request_gives_the_same_text() -> None:
 
 def test_what_it_cannot_do() -> None:
     engine = open_engine(EngineConfig(kind="rules"))
-    with pytest.raises(EngineError, match="cannot do the task 'judge'"):
-        engine.generate([GenerateRequest((), task="judge")])
+    with pytest.raises(EngineError, match="cannot do the task 'poem'"):
+        engine.generate([GenerateRequest((), task="poem")])
     (score,) = engine.score([ScoreRequest("x")])
     assert "no model" in str(score.error)
     (answer,) = engine.generate([GenerateRequest((), task="qa")])

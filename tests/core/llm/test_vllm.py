@@ -14,6 +14,7 @@ from core.errors import EngineError
 from core.llm import Engine, GenerateRequest, ScoreRequest, open_engine
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
+from tests.core.llm.engine_checks import check_choices, check_plain_prompts
 
 USER = ({"role": "user", "content": "Which planet is the largest?"},)
 SCHEMA: dict[str, Any] = {
@@ -81,6 +82,30 @@ def test_scores_equal_the_transformers_engine(engine: Engine, tiny_folder: Path)
         assert ours.logprobs == pytest.approx(theirs.logprobs, rel=1e-3)
     (long,) = engine.score([ScoreRequest("planet " * 500)])
     assert "the context holds 256" in str(long.error)
+
+
+def test_plain_prompts(engine: Engine, tiny_folder: Path) -> None:
+    check_plain_prompts(engine, tiny_folder)
+
+
+def test_choices(engine: Engine, tiny_folder: Path) -> None:
+    check_choices(engine, tiny_folder)
+
+
+def test_answers_come_as_they_are_ready(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_most_waiting", 4)
+    requests = [GenerateRequest(USER, max_tokens=1 if n else 100, seed=n) for n in range(12)]
+    order = [number for number, _ in engine.stream(requests)]
+    assert sorted(order) == list(range(12))
+    assert order[-1] == 0  # the long one holds up nobody
+
+
+def test_a_stream_given_up_leaves_nothing_behind(engine: Engine) -> None:
+    stream = engine.stream([GenerateRequest(USER, seed=n) for n in range(8)])
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    (answer,) = engine.generate([GenerateRequest(USER, max_tokens=2)])
+    assert answer.completion_tokens == 2
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
