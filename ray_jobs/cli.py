@@ -20,9 +20,11 @@ from core.recipe import Recipe, load_recipe
 from ray_jobs.corpus_commands import OWN_COMMANDS, add_corpus_commands
 from ray_jobs.execute import execute, explain
 from ray_jobs.inspect_path import inspect_path
+from ray_jobs.judge_commands import JUDGE_OWN_COMMANDS, add_judge_commands
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.publish_commands import add_publish_commands
+from ray_jobs.synth_commands import add_synth_commands
 from ray_jobs.trace_commands import add_trace_commands
 from ray_jobs.train_commands import add_train_commands
 
@@ -160,10 +162,21 @@ _STAGES = {
         "replay": "Tokenize and pack each epoch's replay.",
     },
     "synth": {
+        "summaries": "Summarize the documents.",
+        "summary_conversations": "Ask for the summaries in conversations.",
         "qa": "Write question-answer pairs from the documents.",
+        "judge": "Score the pairs on four criteria.",
+        "judge_second": "Score the pairs by a second judge.",
+        "judge_report": "Show how the judges scored and agree.",
+        "pairs": "Keep the pairs that score well.",
         "conversations": "Turn pairs into conversations.",
-        "sft_tokens": "Render and pack the conversations for fine-tuning.",
+        "metadata": "Ask for titles, dates, identifiers and authors.",
         "instruct": "Read general instruction conversations.",
+        "mixture_rows": "Describe every conversation: size, signature, benchmark questions.",
+        "mixture_plan": "Choose what the mixture takes, and its order.",
+        "mixture_pick": "Take the chosen conversations.",
+        "mixture": "Shuffle them into one data set.",
+        "sft_tokens": "Render and pack the mixture for fine-tuning.",
         "instruct_tokens": "Render and pack the instruction conversations.",
     },
     "train": {
@@ -199,10 +212,13 @@ def _add_stages() -> None:
         group_app = typer.Typer(no_args_is_help=True, help=f"The {group} stages, one by one.")
         if group == "corpus":
             add_corpus_commands(group_app)
+        if group == "synth":
+            add_synth_commands(group_app)
+            add_judge_commands(group_app)
         if group == "train":
             add_train_commands(group_app)
         for step, text in steps.items():
-            if f"{group}.{step}" in OWN_COMMANDS:
+            if f"{group}.{step}" in (*OWN_COMMANDS, *JUDGE_OWN_COMMANDS):
                 continue
             command = step.replace("_", "-")
             shown = example(f"astromill {group} {command} {_DEMO}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.contamination_files import benchmark_files
 from core.errors import RecipeError
 from core.graph import AnyStage, Pipeline
+from core.overlap import Rules
 from core.recipe import LoadedRecipe, Recipe
 from core.recipe.corpus import Corpus, Perplexity
 from core.recipe.dedup import Dedup
@@ -21,6 +22,7 @@ from corpus.decontaminate import (
     ContaminationReportStage,
     ContaminationStage,
     DecontaminateStage,
+    rules_of,
 )
 from corpus.dedup import DedupClustersStage, DedupSignaturesStage, DedupStage
 from corpus.filter import FilterStage
@@ -39,9 +41,7 @@ from eval.mcq import McqStage
 from eval.report import ReportStage
 from eval.scores import ScoresStage
 from merge.stage import MergeStage
-from synth.chat_tokens import ChatTokensStage
-from synth.conversations import InstructStage, QaConversationsStage
-from synth.qa import QaStage
+from ray_jobs.synth_pipeline import synth_stages
 from train.base import BaseModelStage
 from train.stage import TrainStage
 
@@ -59,8 +59,10 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
           +---------------------------------------------------------+
           |-> [scorer] -> score -> threshold -> filter -> dedup -> decontaminate
           |                                                             |
-          +-> base (tokenizer)              [replay] -> cpt <- tokens <-+-> qa -> chat -> sft
-                                  instruct -> chat -> instruct
+          +-> base (tokenizer)              [replay] -> cpt <- tokens <-+-> qa, summaries, metadata
+                                                                              |
+                     instruct <- chat <- instruction sets -> mixture <--------+
+                                                             +-> chat -> sft
                               report <- scores <- mcq, heldout <- base, cpt, sft, merged <- merge
 
     Raises:
@@ -70,7 +72,7 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
     recipe = loaded.recipe
     stages = _corpus(recipe)
     if recipe.train and recipe.synth:
-        stages += _synth(recipe.synth, recipe.train, _last_documents(stages))
+        stages += _synth(recipe, recipe.synth, recipe.train, _last_documents(stages))
     elif recipe.synth:
         raise _needs("synth", "train")
     if recipe.merge:
@@ -146,13 +148,18 @@ def _dedup(corpus: Corpus, section: Dedup, documents: str) -> list[AnyStage]:
     ]
 
 
-def _decontaminate(recipe: Recipe, documents: str) -> list[AnyStage]:
+def _benchmarks(recipe: Recipe) -> dict[str, str]:
+    """Returns name to path of what must not be trained on; nothing where the step is left out."""
     section = recipe.corpus.decontaminate
     if section is None:
-        return []
+        return {}
     scored = recipe.eval.mcq.benchmarks if recipe.eval else []
-    files = benchmark_files(section, [(b.name, b.path) for b in scored])
-    if not files:
+    return benchmark_files(section, [(b.name, b.path) for b in scored])
+
+
+def _decontaminate(recipe: Recipe, documents: str) -> list[AnyStage]:
+    section, files = recipe.corpus.decontaminate, _benchmarks(recipe)
+    if section is None or not files:
         return []
     return [
         ContaminationStage(section, documents, files),
@@ -217,22 +224,19 @@ def _perplexity(
     ]
 
 
-def _synth(synth: Synth, train: Train, documents: str) -> list[AnyStage]:
+def _synth(recipe: Recipe, synth: Synth, train: Train, documents: str) -> list[AnyStage]:
+    section = recipe.corpus.decontaminate
+    benchmarks = _benchmarks(recipe)
+    rules = Rules() if section is None else rules_of(section)
     length = synth.chat.sequence_length
     sft = _resolved(train.sft, "sft", length)
-    instruct = _resolved(train.instruct, "instruct", length)
-    stages: list[AnyStage] = [
-        QaStage(synth.qa, documents),
-        QaConversationsStage("synth.qa", synth.chat.system_prompt),
-        ChatTokensStage("synth.sft_tokens", "synth.conversations", _BASE, synth.chat),
-        TrainStage("train.sft", sft, "synth.sft_tokens", sft.init),
-    ]
-    if synth.instruct:
-        stages += [
-            InstructStage(synth.instruct),
-            ChatTokensStage("synth.instruct_tokens", "synth.instruct", _BASE, synth.chat),
-            TrainStage("train.instruct", instruct, "synth.instruct_tokens", instruct.init),
-        ]
+    stages = synth_stages(synth, documents, _BASE, benchmarks, rules)
+    stages.append(TrainStage("train.sft", sft, "synth.sft_tokens", sft.init))
+    if synth.instruct is not None:
+        instruct = _resolved(train.instruct, "instruct", length)
+        stages.append(
+            TrainStage("train.instruct", instruct, "synth.instruct_tokens", instruct.init)
+        )
     return stages
 
 

@@ -9,10 +9,11 @@ conversation lead to its turn, and from there to the documents it was written fr
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core.chat import DEFAULT_DATE_STRING, render_text
+from core.chat import DEFAULT_DATE_STRING, render_text, rendered_turns
 from core.errors import InputError, UsageError
 from core.lineage import (
     RUN_AGAIN,
@@ -26,13 +27,13 @@ from core.lineage import (
 )
 from core.stage import STAGE_PREFIXES
 from core.tokenizer import load_tokenizer
+from ray_jobs.trace_written import Written, find_written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DOCUMENT_COLUMNS = ("doc_id", "text", "pages")
 CONVERSATION_COLUMNS = ("conv_id", "messages")
-_PAIR_COLUMNS = ("qa_id", "chunk_start_char", "chunk_end_char")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ConversationPlace:
         role: of that message.
         start_char, end_char: the stretch within ``text``.
         text: the rendered conversation.
-        model: that wrote it, as far as that is known.
+        written: the pair or summary that it was made of, where it was.
         documents: the passages it was written from.
         doc_ids: all documents it names.
     """
@@ -89,7 +90,7 @@ class ConversationPlace:
     start_char: int
     end_char: int
     text: str
-    model: str | None = None
+    written: Written | None = None
     documents: list[DocumentPlace] = field(default_factory=list)
     doc_ids: list[str] = field(default_factory=list)
 
@@ -314,30 +315,31 @@ def _conversation(wanted: _Wanted, tokenizer: PreTrainedTokenizerBase) -> Conver
         row = find_row(stage, "conv_id", wanted.name, wanted.shard)
         if row is None:
             continue
-        text = render_text(row["messages"], date)
+        turns = rendered_turns(row, wanted.link.manifest.config)
+        text = render_text(turns, date)
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         if not wanted.fits(encoded["input_ids"]):
             raise wanted.changed(stage.stage)
         start, end = encoded["offset_mapping"][wanted.doc_token]
-        turn = _turn_at(row["messages"], text, start)
-        model, documents = _passages(wanted.chain, stage, row)
+        turn = _turn_at(turns, text, start)
+        written = find_written(wanted.chain, stage, row["conv_id"])
         return ConversationPlace(
             stage=stage.stage,
             conv_id=row["conv_id"],
             dataset=row.get("dataset"),
             turn=turn,
-            role=None if turn is None else row["messages"][turn]["role"],
+            role=None if turn is None else turns[turn]["role"],
             start_char=start,
             end_char=end,
             text=text,
-            model=model,
-            documents=documents,
+            written=written,
+            documents=_passages(wanted.chain, stage, written, row.get("doc_ids") or []),
             doc_ids=row.get("doc_ids") or [],
         )
     return None
 
 
-def _turn_at(messages: list[dict[str, str]], text: str, char: int) -> int | None:
+def _turn_at(messages: list[Mapping[str, str]], text: str, char: int) -> int | None:
     position = 0
     for number, message in enumerate(messages):
         content = message["content"].strip()
@@ -351,17 +353,15 @@ def _turn_at(messages: list[dict[str, str]], text: str, char: int) -> int | None
 
 
 def _passages(
-    chain: Chain, stage: Link, row: dict[str, Any]
-) -> tuple[str | None, list[DocumentPlace]]:
-    """Returns which model wrote a conversation, and the passages it was written from."""
-    for pairs in chain.nearest(stage, _PAIR_COLUMNS):
-        pair = find_row(pairs, "qa_id", row["conv_id"])
-        if pair is not None:
-            stretch = (pair["chunk_start_char"], pair["chunk_end_char"])
-            place = _find_document(chain, pairs, pair["doc_id"], stretch)
-            return pair.get("model"), [place] if place else []
-    places = [_find_document(chain, stage, name, None) for name in row.get("doc_ids") or []]
-    return None, [place for place in places if place]
+    chain: Chain, stage: Link, written: Written | None, doc_ids: list[str]
+) -> list[DocumentPlace]:
+    """Returns the passages that a conversation was written from."""
+    if written is not None:
+        before = chain.links.get(written.stage, stage)
+        place = _find_document(chain, before, written.doc_id, written.stretch)
+        return [place] if place else []
+    places = [_find_document(chain, stage, name, None) for name in doc_ids]
+    return [place for place in places if place]
 
 
 def _find_document(

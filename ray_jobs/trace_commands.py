@@ -24,6 +24,7 @@ from ray_jobs.trace import (
     Trace,
     trace_token,
 )
+from ray_jobs.trace_written import Written
 
 _DEFAULT_STAGE = "corpus.tokens"
 _PAGES_SHOWN = 5
@@ -164,9 +165,24 @@ def show(trace: Trace, context: int, console: Console) -> None:
         console.print(f"{label:<13}{value}", markup=False)
     console.print()
     console.print(marked(place.text, place.start_char, place.end_char, context))
+    if isinstance(place, ConversationPlace) and place.written is not None:
+        show_prompts(place.written, context, console)
     for document in place.documents if isinstance(place, ConversationPlace) else []:
         console.print(f"\nwritten from {document.doc_id}:", markup=False)
         console.print(marked(document.text, document.start_char, document.end_char, context))
+
+
+def show_prompts(written: Written, context: int, console: Console) -> None:
+    """Prints what was sent to the models, its middle left out where it is long."""
+    for what, prompt in (("prompt", written.prompt), ("judge's prompt", written.verdict_prompt)):
+        if prompt is None:
+            continue
+        if len(prompt) > 4 * context:
+            left_out = len(prompt) - 4 * context
+            cut = f"… ({left_out:,} characters, all with --json) …"
+            prompt = f"{prompt[: 2 * context]}{cut}{prompt[-2 * context :]}"
+        console.print(f"\n{what}:", markup=False)
+        console.print(prompt, markup=False)
 
 
 def marked(text: str, start: int, end: int, context: int) -> Text:
@@ -184,11 +200,21 @@ def _conversation_lines(place: ConversationPlace, token: int) -> Iterator[tuple[
     turn = "the template" if place.turn is None else f"turn {place.turn} ({place.role})"
     yield "conversation", f"{place.conv_id}, {turn}, its token {token:,}"
     yield "data set", str(place.dataset)
-    if place.model:
-        yield "written by", place.model
+    if place.written is not None:
+        yield from _written_lines(place.written)
     missing = set(place.doc_ids) - {document.doc_id for document in place.documents}
     if missing:
         yield "documents", f"{', '.join(sorted(missing))} (not on disk)"
+
+
+def _written_lines(written: Written) -> Iterator[tuple[str, str]]:
+    yield "made from", f"{written.row_id} of {written.stage}"
+    yield "written by", written.model or "not known"
+    if written.scores:
+        scores = ", ".join(f"{name} {score}" for name, score in written.scores.items())
+        yield "judged", f"{scores}, by {written.judge}"
+    if written.verdict_text:
+        yield "verdict", written.verdict_text
 
 
 def _document_lines(place: DocumentPlace, token: int | None = None) -> Iterator[tuple[str, str]]:

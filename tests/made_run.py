@@ -13,10 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from core.hashing import sha256_file, sha256_text
+from core.llm import Engine, GenerateRequest, Generation, Score, ScoreRequest
+from core.llm.cache import RequestLog, cached_generate, prompt_digest
 from core.manifest import FileEntry, Manifest
 from core.recipe.chat import Chat
+from core.recipe.engine import Sampling
 from core.rejects import Reason, Reject, rejects_table
-from core.schema import QA_PAIR
+from core.schema import QA_PAIR, QA_SCORED
 from core.shards import shard_name, write_shard
 from core.tokenizer import load_tokenizer
 from corpus.documents import Document, documents_table
@@ -36,6 +39,22 @@ PAPER = "\n\n".join(PAGES)
 ARTICLE = "Jupiter is the largest planet in the Solar System. Its radius is 69,911 km. " * 3
 NOTE = "Titan | has <lakes>. $a$ and $b$ are numbers. It says <|end_of_text|> here."
 NOTICE = "From the Wikipedia article Jupiter by its authors; licence CC-BY-SA-4.0"
+
+
+ASKED = GenerateRequest(({"role": "user", "content": "Write pairs about Saturn's rings."},))
+JUDGED = GenerateRequest(prompt="Question: What has rings?\nAnswer: Saturn has.\nScore: [")
+
+
+class Answers(Engine):
+    """A model that says the same to everything."""
+
+    label = "a-model"
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        return [Generation("5, 5, 4, 5]", "stop") for _ in requests]
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        return [Score(())] * len(requests)
 
 
 def page_spans() -> list[dict[str, Any]]:
@@ -197,20 +216,34 @@ def _make_conversations(run: Path, model: Path) -> None:
         "chunk_end_char": end,
         "question": "What has rings?",
         "answer": "Saturn has.",
-        "model": "rules (no language model)",
-        "prompt_sha256": "p",
+        "model": "a-model",
+        "prompt_sha256": prompt_digest(ASKED),
     }
     pairs = pa.Table.from_pylist([pair], schema=QA_PAIR)
     put_stage(
         run,
         "synth.qa",
         [pairs],
-        config={"engine": {"kind": "rules"}},
+        config={"engine": {"kind": "openai"}},
         inputs=["corpus.normalize"],
         row_unit="pair",
     )
+    verdict = {
+        "correctness": 5,
+        "stand_alone": 5,
+        "pertinence": 4,
+        "overall": 5,
+        "judge": "a-judge",
+        "verdict_text": "5, 5, 4, 5]",
+        "verdict_prompt_sha256": prompt_digest(JUDGED),
+    }
+    judged = pa.Table.from_pylist([pair | verdict], schema=QA_SCORED)
+    put_stage(run, "synth.judge", [judged], inputs=["synth.qa"], row_unit="pair")
+    for stage, request in (("synth.qa", ASKED), ("synth.judge", JUDGED)):
+        with RequestLog(run / "cache" / "llm" / stage / "00000.jsonl") as log:
+            cached_generate(Answers(), Sampling(), [request], log)
     talks = conversations_from_pairs(pairs, None)
-    put_stage(run, "synth.conversations", [talks], inputs=["synth.qa"], row_unit="conversation")
+    put_stage(run, "synth.conversations", [talks], inputs=["synth.judge"], row_unit="conversation")
     chat = Chat(sequence_length=SEQUENCE_TOKENS * 4)
     packed = pack_conversations(talks, load_tokenizer(str(model)), chat)[0]
     put_stage(

@@ -38,7 +38,11 @@ def test_help_of_every_command_shows_an_example(cli: Cli) -> None:
 def test_every_stage_has_its_command(checkout: Path) -> None:
     folder = checkout / "recipes"
     replay = "corpus.replay={paths: [general.parquet]}"
-    recipes = [load_recipe(folder / "demo.yaml", [replay]), load_recipe(folder / "sources.yaml")]
+    second = "synth.judge.second={engine: {kind: rules}}"
+    recipes = [
+        load_recipe(folder / "demo.yaml", [replay, second]),
+        load_recipe(folder / "sources.yaml"),
+    ]
     made = {name for recipe in recipes for name in build_pipeline(recipe).stages}
     known = [f"{group}.{step}" for group, steps in _STAGES.items() for step in steps]
     assert sorted(known) == sorted(made)

@@ -125,12 +125,20 @@ def test_tokens_of_a_conversation_lead_to_its_turn_and_document(made: Path) -> N
     assert said["user"] == "What has rings?"
     assert said["assistant"] == "Saturn has."
     assert trained == "Saturn has.<|eot_id|>"
-    assert (place.conv_id, place.model) == ("qa:1", "rules (no language model)")
+    assert place.conv_id == "qa:1"
+    assert place.written is not None
+    assert place.written.model == "a-model"
+    assert place.written.scores == {
+        "correctness": 5,
+        "stand_alone": 5,
+        "pertinence": 4,
+        "overall": 5,
+    }
     (document,) = place.documents
     assert document.doc_id == "arxiv:1"
     assert document.text[document.start_char : document.end_char] == "Saturn has rings of water ice"
     assert [page["page"] for page in document.pages] == [1]
-    assert found.made_from[:3] == ["synth.conversations", "synth.qa", "corpus.normalize"]
+    assert found.made_from[:3] == ["synth.conversations", "synth.judge", "synth.qa"]
 
 
 @pytest.mark.parametrize(
@@ -303,3 +311,36 @@ def test_a_second_source_of_documents(own: Path, tiny_folder: Path) -> None:
     found = trace_token(link, last, 2)
     assert found.place.stage == "corpus.replay"
     assert trace_token(link, 0, 2).place.stage == "corpus.normalize"
+
+
+def test_a_token_of_an_answer_leads_to_scores_verdict_and_prompts(made: Path, trace: Trace) -> None:
+    """From a trained token to its pair, its judge, what both models were sent, the passage."""
+    link = open_stage(made, "synth.sft_tokens")
+    mask = sequences(link)[0]["loss_mask"]
+    token = str(mask.index(1))
+    shown = trace(made / "synth/sft_tokens", "--sequence", "0", "--token", token).stdout
+    for text in (
+        "qa:1 of synth.judge",
+        "written by   a-model",
+        "correctness 5, stand_alone 5, pertinence 4, overall 5, by a-judge",
+        "verdict      5, 5, 4, 5]",
+        "[user] Write pairs about Saturn's rings.",
+        "Question: What has rings?",
+        "arxiv:1 - Rings and α Centauri",
+    ):
+        assert text in shown, text
+    data = json.loads(
+        trace(made / "synth/sft_tokens", "--sequence", "0", "--token", token, "--json").stdout
+    )
+    assert data["place"]["written"]["verdict_prompt"].endswith("Score: [")
+    assert data["place"]["documents"][0]["doc_id"] == "arxiv:1"
+
+
+def test_without_the_request_logs_the_rest_is_still_told(
+    tmp_path: Path, tiny_folder: Path, trace: Trace
+) -> None:
+    make_run(tmp_path / "run", tiny_folder)
+    shutil.rmtree(tmp_path / "run/cache")
+    shown = trace(tmp_path / "run/synth/sft_tokens", "--sequence", "0", "--token", "60").stdout
+    assert "written by   a-model" in shown
+    assert "prompt" not in shown

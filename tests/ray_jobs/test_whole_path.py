@@ -30,8 +30,18 @@ TOUCHED_BY_QUANTILE = {
     "corpus.decontaminate",
     "corpus.tokens",
     "train.cpt",
+    "synth.summaries",
+    "synth.summary_conversations",
     "synth.qa",
+    "synth.judge",
+    "synth.judge_report",
+    "synth.pairs",
     "synth.conversations",
+    "synth.metadata",
+    "synth.mixture_rows",
+    "synth.mixture_plan",
+    "synth.mixture_pick",
+    "synth.mixture",
     "synth.sft_tokens",
     "train.sft",
     "train.instruct",
@@ -53,7 +63,7 @@ def recipe(recipe_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     done = cli("run", str(path))
     assert done.returncode == 0, done.stderr
-    assert "31 stages ran, 0 up to date" in done.stderr
+    assert "41 stages ran, 0 up to date" in done.stderr
     assert "report: " in done.stderr
     return path
 
@@ -87,7 +97,7 @@ def test_scores_name_every_model_and_the_stand_in_is_labelled(recipe: Path) -> N
 def test_second_run_skips_everything_within_a_minute(recipe: Path, cli: Cli) -> None:
     started = time.monotonic()
     done = cli("run", str(recipe))
-    assert "0 stages ran, 31 up to date" in done.stderr
+    assert "0 stages ran, 41 up to date" in done.stderr
     assert time.monotonic() - started < 60
 
 
@@ -97,7 +107,7 @@ def test_a_changed_value_makes_exactly_what_it_touches_stale(recipe: Path, cli: 
     assert states["corpus.threshold"].reasons == ["drop_quantile 0.02 -> 0.05"]
     assert states["corpus.filter"].reasons == ["input corpus.threshold changed"]
     shown = cli("status", str(recipe), "--set", QUANTILE).stdout
-    assert f"{len(TOUCHED_BY_QUANTILE)} of 31 stages would run" in shown
+    assert f"{len(TOUCHED_BY_QUANTILE)} of 41 stages would run" in shown
 
 
 def test_a_changed_value_recomputes_only_that(recipe: Path, cli: Cli) -> None:
