@@ -1,4 +1,4 @@
-"""The pipeline engine on several processes against one process of plain PyTorch."""
+"""Both engines on several processes against one process of plain PyTorch."""
 
 from __future__ import annotations
 
@@ -130,6 +130,17 @@ def test_tensor_pipeline_and_data_parallel_equal_plain_pytorch(
     assert runs[0].parameters == sum(t.numel() for t in expected.weights.values())
     model = AutoModelForCausalLM.from_pretrained(out / "end", dtype=torch.float32)
     assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_zero_on_two_ranks_equals_plain_pytorch(
+    tied: Path, expected: Curve, tmp_path: Path, stage: int
+) -> None:
+    section = pipeline_section(1, 1, 2, parallel={"engine": "zero"}, zero_stage=stage)
+    runs = train(tied, section, tmp_path)
+    assert_same(runs[0].curve, expected)
+    assert_same_weights(tmp_path / "end", expected)
+    assert_untouched(tmp_path / "start", tied)
 
 
 def test_a_state_goes_on_with_other_workers(
