@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from core.errors import InputError, UsageError
 from core.manifest import Manifest
+from core.stage import STAGE_PREFIXES
 
 RUN_AGAIN = "run the recipe again, so that all its stages fit together: astromill run RECIPE"
 
@@ -150,6 +151,23 @@ def run_folder(link: Link) -> Path | None:
     parts = tuple(link.stage.split("."))
     return (
         link.folder.parents[len(parts) - 1] if link.folder.parts[-len(parts) :] == parts else None
+    )
+
+
+def run_tokenizer(link: Link) -> str:
+    """Returns the folder of the tokenizer that a stage's sequences were made with.
+
+    Raises:
+        InputError: it is not in the stage's run.
+    """
+    name = str(link.manifest.config.get("tokenizer", ""))
+    run = run_folder(link)
+    if run is not None and name.startswith(STAGE_PREFIXES):
+        return str(run.joinpath(*name.split(".")) / "model")
+    raise InputError(
+        f"the tokenizer of {link.stage} is not in this run: {name or 'it names none'}",
+        where=str(link.folder),
+        remedy="say where it is: --tokenizer FOLDER",
     )
 
 

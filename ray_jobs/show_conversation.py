@@ -23,10 +23,9 @@ from core.lineage import (
     follow,
     read_sequence,
     require_sequences,
-    run_folder,
+    run_tokenizer,
     sequences_with,
 )
-from core.stage import STAGE_PREFIXES
 from core.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def _from_sequence(
 ) -> Shown:
     here = slice(span["start"], span["start"] + span["length"])
     ids, mask = found.values["input_ids"][here], found.values["loss_mask"][here]
-    tokenizer = load_tokenizer(tokenizer_path or _run_tokenizer(link))
+    tokenizer = load_tokenizer(tokenizer_path or run_tokenizer(link))
     row = _source_row(link, span["doc_id"], found.shard)
     return Shown(
         conv_id=span["doc_id"],
@@ -234,18 +233,6 @@ def _source_row(link: Link, conv_id: str, shard: str) -> dict[str, Any]:
         if row is not None:
             return row
     return {}
-
-
-def _run_tokenizer(link: Link) -> str:
-    name = str(link.manifest.config.get("tokenizer", ""))
-    run = run_folder(link)
-    if run is not None and name.startswith(STAGE_PREFIXES):
-        return str(run.joinpath(*name.split(".")) / "model")
-    raise InputError(
-        f"the tokenizer of {link.stage} is not in this run: {name or 'it names none'}",
-        where=str(link.folder),
-        remedy="say where it is: --tokenizer FOLDER",
-    )
 
 
 def _no_number(link: Link, number: int, total: int) -> UsageError:

@@ -23,9 +23,8 @@ from core.lineage import (
     find_row,
     follow,
     read_sequence,
-    run_folder,
+    run_tokenizer,
 )
-from core.stage import STAGE_PREFIXES
 from core.tokenizer import load_tokenizer
 from ray_jobs.trace_written import Written, find_written
 
@@ -138,7 +137,7 @@ def trace_token(link: Link, number: int, token: int, tokenizer_path: str | None 
     """
     sequence = read_sequence(link, number)
     span = _span(link, sequence, token)
-    tokenizer = load_tokenizer(tokenizer_path or _run_tokenizer(link))
+    tokenizer = load_tokenizer(tokenizer_path or run_tokenizer(link))
     values = sequence.values
     ids = values["input_ids"][span["start"] : span["start"] + span["length"]]
     doc_token = span["doc_start_token"] + token - span["start"]
@@ -206,18 +205,6 @@ def _span(link: Link, sequence: Sequence, token: int) -> dict[str, Any]:
             remedy=f"{filled:,} of its {length:,} tokens come from documents: name another one",
         )
     return span
-
-
-def _run_tokenizer(link: Link) -> str:
-    name = str(link.manifest.config.get("tokenizer", ""))
-    run = run_folder(link)
-    if run is not None and name.startswith(STAGE_PREFIXES):
-        return str(run.joinpath(*name.split(".")) / "model")
-    raise InputError(
-        f"the tokenizer of {link.stage} is not in this run: {name or 'it names none'}",
-        where=str(link.folder),
-        remedy="say where it is: --tokenizer FOLDER",
-    )
 
 
 def document_tokens(
