@@ -224,7 +224,7 @@ def _make_conversations(run: Path, model: Path) -> None:
         run,
         "synth.qa",
         [pairs],
-        config={"engine": {"kind": "openai"}},
+        config={"engine": {"kind": "openai", "model": "a-model"}},
         inputs=["corpus.normalize"],
         row_unit="pair",
     )

@@ -113,7 +113,7 @@ def test_conversations_say_who_wrote_them(made: Path) -> None:
     front, text = parts(made, "synth.conversations")
     assert front["task_categories"] == ["text-generation"]
     assert "1 conversations from 3 documents of 3 sources" in text
-    assert "written by rules, not by a language model" in text
+    assert "Text of the step `synth.qa` was written by a language model (a-model)" in text
     front, _ = parts(made, "synth.qa")
     assert front["task_categories"] == ["question-answering"]
 

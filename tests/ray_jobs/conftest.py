@@ -19,10 +19,10 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def recipe_data(checkout: Path) -> dict[str, Any]:
-    """The demo recipe with one document per shard, one model of 32 hidden units and few steps."""
+    """The demo recipe with two documents per shard, one model of 32 hidden units and few steps."""
     data: dict[str, Any] = read_yaml((checkout / "recipes/demo.yaml").read_text())
     data["root"] = str(checkout)
-    data["corpus"]["documents_per_shard"] = 1
+    data["corpus"]["documents_per_shard"] = 2
     data["corpus"]["tokens"]["sequence_length"] = 64
     data["synth"]["chat"]["sequence_length"] = 128
     data["train"]["base"]["tiny"].update(

@@ -13,6 +13,7 @@ from core.recipe import load_recipe
 from core.yaml_reader import read_yaml
 from ray_jobs.cli import _STAGES
 from ray_jobs.pipeline import build_pipeline
+from ray_jobs.train_commands import RUNS
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,6 +46,7 @@ def test_every_stage_has_its_command(checkout: Path) -> None:
     ]
     made = {name for recipe in recipes for name in build_pipeline(recipe).stages}
     known = [f"{group}.{step}" for group, steps in _STAGES.items() for step in steps]
+    known += [f"train.{run}" for run in RUNS]
     assert sorted(known) == sorted(made)
 
 

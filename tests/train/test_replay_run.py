@@ -55,6 +55,7 @@ def _train_here(ctx: StageContext, out: Path, replay: bool) -> list[dict[str, An
         seed=ctx.seed,
         threads=1,
         started=time.time(),
+        checkpoints=str(out / "checkpoints"),
         replay=str(ctx.folder("corpus.replay")) if replay else None,
     )
     train_loop(asdict(spec))
