@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,13 +13,16 @@ from rich.table import Table
 
 from core.errors import RecipeError, UsageError
 from core.manifest import Manifest
-from core.model_folder import read_config
+from core.model_folder import CONFIG_NAME, require_model
 from core.recipe import LoadedRecipe, load_recipe
 from core.recipe.train import ModelShape, Trainer
 from core.stage import StageContext
 from ray_jobs.execute import execute
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
-from train.budget import Plan, plan_run
+from train.budget import Plan, plan_run, shape_of
+
+if TYPE_CHECKING:
+    from train.preflight import Preflight
 
 RUNS = {
     "scorer": ("corpus.scorer_tokens", "Train the small perplexity scorer."),
@@ -42,6 +46,11 @@ def add_train_commands(group: typer.Typer) -> None:
             f"astromill train {run} recipes/demo.yaml --dry-run",
         )
         group.command(run, epilog=shown, help=_help(run, text))(_command(run))
+    shown = example(
+        "astromill train preflight recipes/demo.yaml --run cpt",
+        "astromill train preflight recipes/astrosage-8b.yaml --run cpt --address auto",
+    )
+    group.command("preflight", epilog=shown)(_preflight)
     group.command("figure", epilog=example("astromill train figure runs/demo --out training.svg"))(
         _figure
     )
@@ -114,18 +123,23 @@ def _section(loaded: LoadedRecipe, run: str) -> tuple[Trainer, int]:
     return section, length
 
 
-def _shape(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> tuple[ModelShape, bool]:
-    """Returns the model's sizes, by its files or by the recipe, and whether its head is tied."""
+def _model(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> Path | None:
+    """Returns the folder of the run's starting model; of a stage still to run, the base's."""
     train = loaded.recipe.train
     assert train is not None
     folders = [Path(ctx.model_path(section.init))]
     if train.base.path:
         folders.append(ctx.path(train.base.path))
-    for folder in folders:
-        if (folder / "config.json").is_file():
-            config = read_config(folder, str(folder))
-            known = {name: config[name] for name in ModelShape.model_fields if name in config}
-            return ModelShape.model_validate(known), bool(config.get("tie_word_embeddings"))
+    return next((folder for folder in folders if (folder / CONFIG_NAME).is_file()), None)
+
+
+def _shape(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> tuple[ModelShape, bool]:
+    """Returns the model's sizes, by its files or by the recipe, and whether its head is tied."""
+    train = loaded.recipe.train
+    assert train is not None
+    folder = _model(loaded, section, ctx)
+    if folder is not None:
+        return shape_of(folder)
     if train.base.tiny is not None:
         return train.base.tiny, True
     if train.base.shape is not None:
@@ -207,6 +221,94 @@ def _engine_config(section: Trainer, plan: Plan) -> dict[str, Any]:
     from train.zero import zero_config
 
     return zero_config(section, plan.size.total)
+
+
+def _preflight(
+    recipe: RecipeFile,
+    run: Annotated[str, typer.Option(metavar="RUN", help=f"One of {', '.join(RUNS)}.")] = "cpt",
+    set_: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Try a training run on its workers before hours are allocated: exit code 1 where it fails.
+
+    Compares the memory model with the machines, starts the engine, does two steps of the real
+    shape on random tokens, writes a checkpoint and reads it back, and looks at the disk. Needs the
+    starting model, not the data. Leaves nothing behind.
+    """
+    loaded = load_recipe(recipe, set_ or [])
+    if run not in RUNS:
+        raise UsageError(
+            f"there is no run '{run}'", where="option --run", remedy=f"one of {', '.join(RUNS)}"
+        )
+    found, section = run_preflight(loaded, run, address)
+    Console(highlight=False).print(_preflight_table(found, run, section))
+
+
+def run_preflight(
+    loaded: LoadedRecipe, run: str, address: str | None = None
+) -> tuple[Preflight, Trainer]:
+    """Tries a run; returns what was found, and its section with the batch in sequences.
+
+    Raises:
+        RecipeError: the batch does not divide.
+        AstromillError: something that the run needs fails; the message says what.
+    """
+    from core.session import ray_session
+    from train.preflight import preflight
+    from train.stage import TrainStage, check_cluster
+
+    section, length = _section(loaded, run)
+    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    stage = TrainStage(f"train.{run}", section, RUNS[run][0], section.init)
+    model = _model(loaded, section, ctx) or Path(ctx.model_path(section.init))
+    require_model(model, f"{stage.name}.init")
+    shape, tied = shape_of(model)
+    try:
+        plan = plan_run(shape, section, length, _sequences(ctx, RUNS[run][0]), tied)
+        resolved = section.resolved(length)
+    except ValueError as error:
+        raise RecipeError(
+            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
+        ) from error
+    spec = replace(stage.spec(ctx, Path(), resolved, length), model=str(model))
+    with ray_session(address or loaded.recipe.cluster.address):
+        check_cluster(resolved, stage.name)
+        found = preflight(spec, resolved, plan.size.total, plan.steps, ctx.run_dir)
+    return found, resolved
+
+
+def _preflight_table(found: Preflight, run: str, section: Trainer) -> Table:
+    table = Table("", "", title=f"train.{run}, tried", show_header=False, title_justify="left")
+    free = "not known" if found.free_bytes is None else f"{found.free_bytes / _GIB:.1f} GiB"
+    rows = [(name, f"{seconds:.2f} s") for name, seconds in found.seconds.items()]
+    rows += [
+        ("loss of random tokens", f"{found.loss:.3f}; ln(vocabulary) {found.expected_loss:.3f}"),
+        (
+            "memory of a worker",
+            f"{found.planned_bytes / _GIB:.2f} GiB by the model, {found.peak_bytes / _GIB:.2f} GiB "
+            f"measured, {free} there",
+        ),
+        (
+            "disk",
+            f"{found.kept_bytes / _GIB:.2f} GiB at the fullest, {found.disk_bytes / _GIB:.1f} GiB "
+            f"free; a checkpoint {found.checkpoint_bytes / _GIB:.2f} GiB",
+        ),
+    ]
+    if found.run_seconds is None:
+        rows.append(
+            ("time of the run", f"not known: make the data, or give train.{run}.plan_tokens")
+        )
+    else:
+        rows.append(
+            (
+                "time of the run",
+                f"{found.run_seconds / 3600:.2f} h: {found.steps:,} steps of "
+                f"{found.step_seconds:.2f} s on {section.num_workers:,} workers",
+            )
+        )
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
 
 
 def _figure(

@@ -18,11 +18,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from core.model_folder import read_config
 from core.recipe.train import ModelShape, Trainer
 
 OVERHEAD_BYTES = 2 * 2**30
 """Context of the device, its kernels, communication buffers."""
+
+HOST_OVERHEAD_BYTES = 2**30
+"""The same of a worker without a device: PyTorch, DeepSpeed and Ray take 0.7 GiB."""
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -102,6 +108,20 @@ class Plan:
     flop: float | None
 
 
+def shape_of(folder: Path) -> tuple[ModelShape, bool]:
+    """Returns a model's sizes by its ``config.json``, and whether embeddings and head are tied.
+
+    Raises:
+        InputError: there is no readable one.
+    """
+    config: dict[str, Any] = read_config(folder, str(folder))
+    known = {name: config[name] for name in ModelShape.model_fields if config.get(name)}
+    # Models from before grouped queries do not name their key-value heads.
+    known.setdefault("num_key_value_heads", known.get("num_attention_heads"))
+    # Not validated: the bounds of a recipe are for models made from it.
+    return ModelShape.model_construct(**known), bool(config.get("tie_word_embeddings"))
+
+
 def model_size(shape: ModelShape, tied: bool = False) -> ModelSize:
     """Returns the parameters of a Llama of a shape, as Hugging Face's has them.
 
@@ -145,7 +165,12 @@ def rank_memory(
     optimizer = held * (12 if mixed else 8) / data
     activations, logits = _activations(shape, section, sequence_length, layers)
     return RankMemory(
-        round(weights), round(gradients), round(optimizer), round(activations), round(logits)
+        round(weights),
+        round(gradients),
+        round(optimizer),
+        round(activations),
+        round(logits),
+        OVERHEAD_BYTES if section.use_gpu else HOST_OVERHEAD_BYTES,
     )
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -304,16 +304,37 @@ class SequenceDataset:
             torch.from_numpy(token), torch.from_numpy(position), torch.from_numpy(labels)
         )
 
+    def documents(self, indices: IndexArray) -> list[str]:
+        """Returns the ids of the documents in some sequences, sorted.
+
+        Args:
+            indices: positions, :data:`PADDING` for none; shape (B,).
+
+        Raises:
+            InputError: a shard cannot be read.
+        """
+        found: set[str] = set()
+        group_of = np.searchsorted(self._ends, indices, side="right")
+        for group in np.unique(group_of[indices != PADDING]).tolist():
+            start = int(self._ends[group - 1]) if group else 0
+            rows = indices[(group_of == group) & (indices != PADDING)] - start
+            spans = self._read_group(group, ["spans"])["spans"].take(pa.array(rows))
+            found.update(spans.combine_chunks().flatten().field("doc_id").to_pylist())
+        return sorted(found)
+
+    def _read_group(self, group: int, columns: list[str]) -> pa.Table:
+        path, number = self._groups[group]
+        try:
+            with pq.ParquetFile(path) as file:
+                return file.read_row_group(number, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+
     def _group(self, group: int) -> Rows:
         if group in self._cache:
             self._cache.move_to_end(group)
             return self._cache[group]
-        path, number = self._groups[group]
-        try:
-            with pq.ParquetFile(path) as file:
-                table = file.read_row_group(number, columns=_COLUMNS)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
+        table = self._read_group(group, _COLUMNS)
         rows = {
             name: table[name].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
             for name in _COLUMNS
@@ -373,6 +394,7 @@ def rank_batches(
     world_size: int,
     micro_batch: int,
     start_step: int = 1,
+    left_out: Collection[int] = (),
 ) -> Iterator[list[MicroBatch]]:
     """Yields the micro batches of one worker, one list per optimizer step.
 
@@ -386,8 +408,11 @@ def rank_batches(
         world_size: workers.
         micro_batch: sequences per forward pass; divides the worker's slice.
         start_step: first step to yield, 1 for all.
+        left_out: steps that are passed over.
     """
     share = order.global_batch // world_size
     for step in range(start_step, order.steps + 1):
+        if step in left_out:
+            continue
         mine = order.step(step)[rank * share : (rank + 1) * share]
         yield dataset.read(mine).split(micro_batch)

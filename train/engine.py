@@ -122,6 +122,17 @@ class TrainEngine(ABC):
         """Trains on this worker's share of a global batch."""
 
     @abstractmethod
+    def evaluate(self, micro_batches: Sequence[MicroBatch]) -> tuple[float, int]:
+        """Measures without training.
+
+        Args:
+            micro_batches: this worker's share; as many on every worker.
+
+        Returns:
+            The summed cross entropy in nats and its tokens, over all workers.
+        """
+
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Writes config and safetensors of the whole model; only rank 0 touches the disk."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,8 +32,15 @@ _RAY_TRAIN_ENV = {
 """Set while Ray Train runs, where the user has not set them."""
 
 
-def launch(spec: LoopSpec, section: Trainer) -> None:
-    """Trains to the end.
+def launch(
+    spec: LoopSpec, section: Trainer, loop: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """Runs a loop on all workers, to its end.
+
+    Args:
+        spec: what the loop is told.
+        section: of the run.
+        loop: by default :func:`train.loop.train_loop`.
 
     Raises:
         Paused: the run was asked to stop, and saved its state.
@@ -60,7 +67,7 @@ def launch(spec: LoopSpec, section: Trainer) -> None:
     control.clear()
     with _environment(_RAY_TRAIN_ENV), _interrupt_handler_kept(), control.stopped_by():
         trainer = TorchTrainer(
-            train_loop,
+            loop or train_loop,
             train_loop_config=asdict(spec),
             scaling_config=ScalingConfig(
                 num_workers=section.num_workers,

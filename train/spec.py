@@ -9,18 +9,33 @@ from typing import Any
 METRICS_NAME = "metrics.jsonl"
 """One JSON object per step: what was learned. The same for two equal runs."""
 
-CARRIED = (METRICS_NAME,)
+EVALUATION_NAME = "evaluation.jsonl"
+"""One JSON object per evaluation: the loss on held-out text. The same for two equal runs."""
+
+SPIKES_NAME = "spikes.json"
+"""Steps whose loss jumped, and what was done. What counts as one may change without retraining, so
+it is no part of the manifest; where it changes what is learned, the recipe's choice is."""
+
+CARRIED = (METRICS_NAME, EVALUATION_NAME, SPIKES_NAME)
 """Files of the output that grow with the steps: a checkpoint holds them as they were."""
 
 SPEED_NAME = "logs/speed.jsonl"
 """One JSON object per step: how fast; a line at each start says how long that took."""
 
-OPERATIONAL_KEYS = ("checkpoint", "plan_tokens", "tracking")
+OPERATIONAL_KEYS = ("checkpoint", "plan_tokens", "tracking", "watch")
 """Keys of a training section that change nothing that is learned: not in the fingerprint."""
 
-LAYOUT_KEYS = ("micro_batch_size", "num_workers", "use_gpu", "zero_stage", "parallel")
+LAYOUT_KEYS = (
+    "micro_batch_size",
+    "num_workers",
+    "use_gpu",
+    "zero_stage",
+    "parallel",
+    "deterministic",
+    "evaluate",
+)
 """Keys that a run may change when it goes on from a checkpoint: they move its losses by rounding
-errors only. In the fingerprint all the same, since the bytes of the model depend on them."""
+errors at most. In the fingerprint all the same, since the bytes of the model depend on them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,9 @@ class LoopSpec:
             ``section`` without the keys above.
         upload_to: folder or URL of copies of the checkpoints.
         replay: dataset folder of the general text mixed in, if any.
+        evaluation: dataset folder of each held-out set.
+        name: of the run, for places that keep metrics of many.
+        sequence_length: tokens.
     """
 
     stage: str
@@ -56,6 +74,9 @@ class LoopSpec:
     identity: dict[str, Any] = field(default_factory=dict)
     upload_to: str | None = None
     replay: str | None = None
+    evaluation: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    sequence_length: int = 0
 
 
 def identity(section: dict[str, Any], seed: int, data: dict[str, str], init: str) -> dict[str, Any]:

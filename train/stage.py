@@ -8,9 +8,11 @@ AstroMLab 4, section 2.3.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,21 @@ from core.shards import shard_paths
 from core.sources import SourceIndex
 from core.stage import STAGE_PREFIXES, JobResult, JobStage, StageContext
 from train.launch import RAY_FOLDER, launch
-from train.spec import METRICS_NAME, OPERATIONAL_KEYS, LoopSpec, identity
+from train.spec import (
+    EVALUATION_NAME,
+    METRICS_NAME,
+    OPERATIONAL_KEYS,
+    SPIKES_NAME,
+    LoopSpec,
+    identity,
+)
+from train.spikes import read_spikes
+from train.steplog import read_lines
 
 if TYPE_CHECKING:
     from train.data import SequenceOrder
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 """Folder of the run that holds a folder for each training stage."""
@@ -43,6 +56,7 @@ class TrainStage(JobStage):
     description = "train a model on packed token sequences"
     remote = False
     row_unit = "sequence"
+    volatile = (SPIKES_NAME,)
     reconcile = (
         "sequences are read, not changed; with less than one epoch only those that were "
         "trained on are counted"
@@ -81,16 +95,27 @@ class TrainStage(JobStage):
         init = self._init if self._init_is_stage else "folder"
         dumped = self._section.model_dump(exclude=set(OPERATIONAL_KEYS))
         section = {**dumped, "init": init}
+        watch = self._section.watch
+        if watch.on_spike == "rewind":
+            # What counts as a spike then decides what is learned.
+            section["leave_out_spikes"] = [watch.spike_factor, watch.spike_window_steps]
         replay = {"replay": self._replay_stage} if self._replay_stage else {}
         return {**section, "tokens": self._tokens_stage, **replay}
 
     def source_files(self, ctx: StageContext) -> list[Path]:
-        """Returns the files of the starting model, where it is a folder of the user's."""
+        """Returns the held-out texts, and the starting model where it is the user's folder."""
+        texts = [file for files in self._texts(ctx).values() for file in files]
         if self._init_is_stage:
-            return []
+            return texts
         folder = Path(ctx.model_path(self._init))
         require_model(folder, f"{self.name}.init")
-        return model_files(folder)
+        return [*texts, *model_files(folder)]
+
+    def _texts(self, ctx: StageContext) -> dict[str, list[Path]]:
+        from train.evaluation import evaluation_files
+
+        wanted = self._section.evaluate
+        return evaluation_files(wanted, ctx.root, self.name) if wanted else {}
 
     def progress(self, out: Path) -> tuple[int, int, str] | None:
         """Returns steps done, steps in all and the last loss."""
@@ -108,6 +133,7 @@ class TrainStage(JobStage):
         """
         # Imported here: the command line lists stages without loading PyTorch.
         from train.data import SequenceDataset
+        from train.evaluation import pack_sets
 
         started = time.time()
         model = Path(ctx.model_path(self._init))
@@ -115,36 +141,69 @@ class TrainStage(JobStage):
         tokens = ctx.folder(self._tokens_stage)
         replay = ctx.folder(self._replay_stage) if self._replay_stage else None
         dataset = SequenceDataset(tokens, replay)
-        check_cluster(self._section, self.name)
         section = self._resolved(dataset.sequence_length)
         order = dataset.order(section.epochs, section.global_batch_sequences, ctx.seed)
-        upload_to = section.checkpoint.upload_to
+        check_cluster(self._section, self.name)
         data = {"tokens": _data_digest(tokens)}
         if replay is not None:
             data["replay"] = _data_digest(replay)
-        spec = LoopSpec(
-            stage=self.name,
-            model=str(model),
+        init = self._init_digest(ctx, model.parent)
+        spec = replace(
+            self.spec(ctx, out, section, dataset.sequence_length),
             tokens=str(tokens),
+            started=started,
+            identity=identity(section.model_dump(), ctx.seed, data, init),
+            replay=None if replay is None else str(replay),
+        )
+        if section.evaluate is not None:
+            folder = out / "logs" / "evaluation"
+            sets = pack_sets(
+                section.evaluate, self._texts(ctx), model, dataset.sequence_length, folder
+            )
+            spec = replace(spec, evaluation=sets)
+        launch(spec, section)
+        shutil.rmtree(out / RAY_FOLDER, ignore_errors=True)
+        metrics = _summary(out, order)
+        self._warn_of_spikes(out)
+        if replay is not None:
+            metrics["replay_sequences"] = order.replay_samples
+        return JobResult(rows_in=order.distinct, rows_out=order.distinct, metrics=metrics)
+
+    def spec(
+        self, ctx: StageContext, out: Path, section: Trainer, sequence_length: int
+    ) -> LoopSpec:
+        """Returns what the workers are told, short of the data.
+
+        Args:
+            ctx: where the run is.
+            out: folder that the run fills.
+            section: with its batch in sequences.
+            sequence_length: tokens.
+        """
+        upload_to = section.checkpoint.upload_to
+        return LoopSpec(
+            stage=self.name,
+            model=ctx.model_path(self._init),
+            tokens="",
             out=str(out),
             section=section.model_dump(),
             seed=ctx.seed,
             threads=_THREADS,
-            started=started,
+            started=time.time(),
             checkpoints=str(self.checkpoint_folder(ctx)),
-            identity=identity(
-                section.model_dump(), ctx.seed, data, self._init_digest(ctx, model.parent)
-            ),
             # A folder of the recipe's starts where its other paths do.
             upload_to=upload_to and (upload_to if "://" in upload_to else str(ctx.path(upload_to))),
-            replay=None if replay is None else str(replay),
+            name=f"{ctx.run_dir.name}-{self.name}",
+            sequence_length=sequence_length,
         )
-        launch(spec, section)
-        shutil.rmtree(out / RAY_FOLDER, ignore_errors=True)
-        metrics = _summary(out, order)
-        if replay is not None:
-            metrics["replay_sequences"] = order.replay_samples
-        return JobResult(rows_in=order.distinct, rows_out=order.distinct, metrics=metrics)
+
+    def _warn_of_spikes(self, out: Path) -> None:
+        spikes = read_spikes(out)
+        if spikes:
+            steps = ", ".join(f"{spike['step']} ({spike['action']})" for spike in spikes)
+            log.warning(
+                "%s: the loss jumped at steps %s; documents in %s", self.name, steps, SPIKES_NAME
+            )
 
     def completed(self, ctx: StageContext) -> None:
         """Removes the checkpoints, now that the model is in its place."""
@@ -217,7 +276,7 @@ def _last_line(path: Path) -> dict[str, Any] | None:
 
 
 def _summary(out: Path, order: SequenceOrder) -> dict[str, Any]:
-    lines = [json.loads(line) for line in (out / METRICS_NAME).read_text("utf-8").splitlines()]
+    lines = read_lines(out / METRICS_NAME)
     tail = lines[-max(1, len(lines) // 10) :]
     return {
         "steps": len(lines),
@@ -228,7 +287,31 @@ def _summary(out: Path, order: SequenceOrder) -> dict[str, Any]:
         "last_loss": round(sum(line["loss"] for line in tail) / len(tail), 6),
         "padding_sequences": order.padding,
         "parameters": _parameters(out / "model"),
+        **_heldout(out),
+        **_left_out(out),
     }
+
+
+def _heldout(out: Path) -> dict[str, float]:
+    """Returns the loss on each held-out set at the start and at the end."""
+    lines = read_lines(out / EVALUATION_NAME)
+    if not lines:
+        return {}
+    first, last = lines[0]["evaluation"], lines[-1]["evaluation"]
+    return {
+        key: round(value, 6)
+        for name in last
+        for key, value in (
+            (f"heldout_{name}_first", first.get(name, math.nan)),
+            (f"heldout_{name}_last", last[name]),
+        )
+        if math.isfinite(value)
+    }
+
+
+def _left_out(out: Path) -> dict[str, int]:
+    count = sum(spike["action"] == "left out" for spike in read_spikes(out))
+    return {"left_out_steps": count} if count else {}
 
 
 def _parameters(model: Path) -> int:

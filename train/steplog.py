@@ -3,72 +3,94 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
-import time
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from train.spec import METRICS_NAME, SPEED_NAME
+from train.spec import EVALUATION_NAME, METRICS_NAME, SPEED_NAME
 
 STARTUP_PHASES = ("workers", "data", "engine", "resume")
 
 
 class StepLog:
-    """Appends a line per step to the metrics and to the speed log; only worker 0 writes."""
+    """Appends lines to the metrics, the evaluations and the speed log; only worker 0 writes."""
 
-    def __init__(self, out: Path, rank: int, began: list[float]) -> None:
-        """Opens the files; what a checkpoint put there stays.
+    def __init__(self, out: Path, rank: int) -> None:
+        """Opens the files; what is there stays.
 
         Args:
             out: folder that the run fills.
             rank: of this worker.
-            began: ``time.time()`` at the start and at the end of each of :data:`STARTUP_PHASES`.
         """
-        self._metrics: TextIO | None = None
-        self._speed: TextIO | None = None
-        if rank == 0:
+        self._out = out
+        self._files: dict[str, TextIO] = {}
+        self._writes = rank == 0
+        if self._writes:
             (out / SPEED_NAME).parent.mkdir(parents=True, exist_ok=True)
-            # Line buffered: progress is read while the run goes on, checkpoints copy the file.
-            self._metrics = (out / METRICS_NAME).open("a", encoding="utf-8", buffering=1)
-            self._speed = (out / SPEED_NAME).open("a", encoding="utf-8", buffering=1)
-            seconds = [round(b - a, 3) for a, b in pairwise(began)]
-            startup = dict(zip(STARTUP_PHASES, seconds, strict=True))
-            worker = {"host": socket.gethostname(), "pid": os.getpid()}
-            self._write(self._speed, {"startup_seconds": startup, **worker})
-        self._last = time.perf_counter()
 
-    def __enter__(self) -> StepLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in (self._metrics, self._speed):
-            if file is not None:
-                file.close()
+    def started(self, startup_seconds: dict[str, float]) -> None:
+        """Writes how long a start took, and where it runs."""
+        worker = {"host": socket.gethostname(), "pid": os.getpid()}
+        self._write(SPEED_NAME, {"startup_seconds": startup_seconds, **worker})
 
     def metrics(self, line: dict[str, Any]) -> None:
         """Writes what was learned in a step: nothing that two equal runs do not share."""
-        self._write(self._metrics, line)
+        self._write(METRICS_NAME, line)
 
-    def speed(self, step: int, tokens: int, parts: dict[str, float]) -> None:
-        """Writes how fast a step was, from the end of the one before to now.
+    def evaluation(self, line: dict[str, Any]) -> None:
+        """Writes the loss on held-out text: nothing that two equal runs do not share."""
+        self._write(EVALUATION_NAME, line)
 
-        Args:
-            step: its number.
-            tokens: in the global batch.
-            parts: seconds of it that were not training, by name.
-        """
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        line = {
-            "step": step,
-            "seconds": round(seconds, 4),
-            "tokens_per_s": round(tokens / seconds, 1),
-            **{f"{name}_seconds": round(value, 4) for name, value in parts.items()},
-        }
-        self._write(self._speed, line)
+    def speed(self, line: dict[str, Any]) -> None:
+        """Writes how fast a step was."""
+        self._write(SPEED_NAME, line)
 
-    def _write(self, file: TextIO | None, line: dict[str, Any]) -> None:
-        if file is not None:
-            file.write(json.dumps(line) + "\n")
+    def close(self) -> None:
+        """Closes the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _write(self, name: str, line: dict[str, Any]) -> None:
+        if not self._writes:
+            return
+        if name not in self._files:
+            # Line buffered: progress is read while the run goes on, checkpoints copy the files.
+            self._files[name] = (self._out / name).open("a", encoding="utf-8", buffering=1)
+        self._files[name].write(json.dumps(line) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns the whole lines of a JSON-lines file; none where it is absent."""
+    if not path.exists():
+        return []
+    whole = path.read_text("utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in whole]
+
+
+@contextmanager
+def worker_log(out: Path, rank: int) -> Iterator[None]:
+    """Writes this worker's messages to ``logs/``: Ray's own files of them are far away.
+
+    Worker 0 writes all that the training packages say, the others warnings alone. A worker that
+    says nothing leaves no file.
+    """
+    path = out / "logs" / f"train-{rank:05d}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.INFO if rank == 0 else logging.WARNING)
+    logger = logging.getLogger("train")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

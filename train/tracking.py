@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class TensorBoard(Tracker):
     def __init__(self, folder: Path, first_step: int) -> None:
         from tensorboardX import SummaryWriter
 
+        self.new = not folder.exists()
+        """No start before this one wrote here."""
         self._writer = SummaryWriter(logdir=str(folder), purge_step=first_step)
 
     def log(self, step: int, values: Values) -> None:
@@ -141,9 +143,23 @@ class Trackers:
         except Exception as error:  # each library raises what it likes
             self._drop(package, error)
 
+    def restore(self, lines: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:
+        """Gives steps of earlier starts to TensorBoard, where their events are gone.
+
+        The output of a start that was cut off is cleared; what was learned comes back with the
+        checkpoint, its events do not. Services keep what they were sent.
+
+        Args:
+            lines: steps with their numbers, in order.
+        """
+        board = self._trackers.get("tensorboardX")
+        if isinstance(board, TensorBoard) and board.new:
+            for step, values in lines:
+                board.log(step, _present(values))
+
     def log(self, step: int, values: Mapping[str, float | None]) -> None:
         """Sends a step's numbers everywhere; those that are None are left out."""
-        present = {name: float(value) for name, value in values.items() if value is not None}
+        present = _present(values)
         for package, tracker in list(self._trackers.items()):
             try:
                 tracker.log(step, present)
@@ -162,3 +178,7 @@ class Trackers:
     def _drop(self, package: str, error: Exception) -> None:
         self._trackers.pop(package, None)
         log.warning("%s gets no more metrics: %s: %s", package, type(error).__name__, error)
+
+
+def _present(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if value is not None}

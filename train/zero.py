@@ -146,13 +146,7 @@ class ZeroEngine(TrainEngine):
         before = [part.detach().clone() for part in self._master_parts()]
         summed = torch.zeros(1, dtype=torch.float64, device=device)
         for batch in micro_batches:
-            # No attention mask: restarting positions alone keep packed documents apart.
-            logits = engine(
-                input_ids=batch.input_ids.to(device),
-                position_ids=batch.position_ids.to(device),
-                use_cache=False,
-            ).logits
-            loss = summed_loss(logits, batch.labels.to(device))
+            loss = summed_loss(self._logits(batch), batch.labels.to(device))
             summed += loss.detach().double()
             # DeepSpeed averages gradients over workers: times world size makes that a sum.
             engine.backward(loss * (self._world_size / max(tokens, 1)), scale_wrt_gas=False)
@@ -168,6 +162,30 @@ class ZeroEngine(TrainEngine):
             update_norm=float(sums[1]) ** 0.5,
             tokens=tokens,
         )
+
+    @torch.no_grad()
+    def evaluate(self, micro_batches: Sequence[MicroBatch]) -> tuple[float, int]:
+        """Returns the summed loss of all workers' batches, and its tokens."""
+        engine, device = self._engine, self._engine.device
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        engine.eval()
+        for batch in micro_batches:
+            sums[0] += summed_loss(self._logits(batch), batch.labels.to(device)).double()
+            sums[1] += batch.trained_tokens
+        engine.train()
+        distributed.all_reduce(sums)
+        return float(sums[0]), int(sums[1])
+
+    def _logits(self, batch: MicroBatch) -> torch.Tensor:
+        """Runs the model; (B, L, V)."""
+        engine, device = self._engine, self._engine.device
+        # No attention mask: restarting positions alone keep packed documents apart.
+        found: torch.Tensor = engine(
+            input_ids=batch.input_ids.to(device),
+            position_ids=batch.position_ids.to(device),
+            use_cache=False,
+        ).logits
+        return found
 
     def save(self, folder: Path) -> None:
         """Writes config and safetensors of the whole model; only rank 0 touches the disk."""

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from core.recipe.base import Section
 from core.recipe.checkpoint import Checkpoint
+from core.recipe.evaluate import Evaluate
 from core.recipe.parallel import Parallel
+from core.recipe.watch import Tracking, Watch
 
 
 class ModelShape(Section):
@@ -121,8 +123,13 @@ class Trainer(Section):
     zero_stage: Literal[1, 2, 3] = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     parallel: Parallel = Parallel()
+    deterministic: bool = False
+    """Only kernels that give the same bits each time: on accelerators slower, and an error where
+    there is none. On CPUs runs repeat bit by bit anyway."""
     checkpoint: Checkpoint = Checkpoint()
-
+    evaluate: Evaluate | None = None
+    watch: Watch = Watch()
+    tracking: Tracking = Tracking()
     plan_tokens: int | None = Field(None, ge=1)
     """Tokens of one epoch, for plans made before the data is there: 3.3 billion in AstroMLab 3,
     Table 1. Runs count their own."""
@@ -187,6 +194,11 @@ class Trainer(Section):
                 f"num_workers {self.num_workers} is not a multiple of tensor_parallel_size "
                 f"{self.parallel.tensor_parallel_size} x pipeline_parallel_size "
                 f"{self.parallel.pipeline_parallel_size} = {self.parallel.model_workers}"
+            )
+        if self.parallel.engine == "pipeline" and self.zero_stage != 1:
+            raise ValueError(
+                f"engine: pipeline has ZeRO stage 1, not {self.zero_stage}: set zero_stage: 1; "
+                "tensor and pipeline parallelism spread the weights"
             )
         if self.global_batch_tokens and "global_batch_sequences" in given:
             raise ValueError("give one of 'global_batch_sequences' and 'global_batch_tokens'")

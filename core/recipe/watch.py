@@ -20,7 +20,8 @@ class Watch(Section):
     """Steps that the median is taken over; nothing is judged before a quarter of them."""
     on_spike: Literal["report", "rewind"] = "report"
     """``report``: a warning in the log, and the step in ``spikes.json``. ``rewind``: back to the
-    checkpoint before it, and on without the sequences of that step; needs ``checkpoint``."""
+    checkpoint before it, and on without the sequences of that step, which ``spikes.json`` lists;
+    the schedule stays as it is. Whichever checkpoint that is, the result is the same."""
     max_rewinds: int = Field(8, ge=0)
     """A run that spikes more often than this stops: its rate is too high, or its data is bad."""
     hang_minutes: float = Field(60.0, gt=0)

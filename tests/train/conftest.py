@@ -54,6 +54,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_tokens() -> WriteTokens:
     """Writes shards of random packed sequences; token 0 of sequence i is i, to know it by.
 
+    Its documents are doc-i-a and doc-i-b.
+
     With ``epochs``, the sequences are replay, each for one epoch. ``first`` is the first i.
     """
 
@@ -81,7 +83,16 @@ def write_tokens() -> WriteTokens:
                 pa.FixedSizeListArray.from_arrays(pa.array(a.ravel(), kind), length)
                 for a, kind in ((token, pa.int32()), (mask, pa.uint8()), (position, pa.int32()))
             ]
-            spans = pa.array([[]] * rows, schema.field("spans").type)
+            spans = pa.array(
+                [
+                    [
+                        {"doc_id": f"doc-{i}-{part}", "doc_start_token": 0, "start": s, "length": n}
+                        for part, s, n in (("a", 0, cut), ("b", cut, length - cut))
+                    ]
+                    for i, cut in zip(token[:, 0].tolist(), border[:, 0].tolist(), strict=True)
+                ],
+                schema.field("spans").type,
+            )
             table = pa.Table.from_arrays([*columns, spans], schema=schema)
             if epochs is not None:
                 table = table.append_column("epoch", pa.array(epochs[shard], pa.int32()))

@@ -42,6 +42,25 @@ def test_a_figure_of_two_runs_is_the_same_twice(tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_held_out_losses_and_left_out_steps_are_in_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "metrics.jsonl", 20, 2.0)
+    kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] != 12]
+    path.write_text("\n".join(kept) + "\n")
+    lines = [{"step": s, "evaluation": {"field": 3 - s / 10, "general": 2.5}} for s in (0, 10, 20)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "evaluation.jsonl").write_text(text)
+    run = read_run(path, "cpt")
+    assert (run.steps, len(run.loss), run.epoch_ends()) == (20, 19, [10, 20])
+    steps, losses = run.heldout["field"]
+    assert steps.tolist() == [0, 10, 20]
+    assert losses.tolist() == [3, 2, 1]
+    draw_runs([run], tmp_path / "with.svg")
+    (tmp_path / "evaluation.jsonl").unlink()
+    draw_runs([read_run(path, "cpt")], tmp_path / "without.svg")
+    assert "general" in (tmp_path / "with.svg").read_text()
+    assert "general" not in (tmp_path / "without.svg").read_text()
+
+
 @pytest.mark.parametrize("content", ["", '{"step": 1}\n', "not json\n"])
 def test_what_cannot_be_drawn_is_said(tmp_path: Path, content: str) -> None:
     path = tmp_path / "metrics.jsonl"

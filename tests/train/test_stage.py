@@ -116,7 +116,8 @@ def test_training_does_not_depend_on_workers_zero_stage_or_chance(
     assert stage.progress(tmp_path / "two") == (STEPS, STEPS, f"loss {one[-1]['loss']:.3f}")
 
     # Ray Train leaves nothing behind.
-    assert [p.name for p in (tmp_path / "two" / "logs").iterdir()] == ["speed.jsonl"]
+    logs = {p.name for p in (tmp_path / "two" / "logs").iterdir()}
+    assert logs == {"speed.jsonl", "tensorboard"}
     assert signal.getsignal(signal.SIGINT) is handler
     assert not [name for name in os.environ if name.startswith("RAY_TRAIN_")]
 
@@ -131,7 +132,7 @@ def test_training_does_not_depend_on_workers_zero_stage_or_chance(
 def test_a_diverging_loss_names_the_step(ctx: StageContext, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"became (nan|inf) at step \d of 8") as error:
         train_here(ctx, tmp_path / "out", learning_rate=1e30, adam_epsilon=1e-30)
-    assert error.value.where == "train.cpt"
+    assert error.value.where.startswith("train.cpt; all documents:")
     assert "learning_rate" in error.value.remedy
     assert not (tmp_path / "out" / "model").exists()
 
@@ -179,6 +180,29 @@ def test_the_fingerprint_follows_what_is_trained(ctx: StageContext, tiny_model: 
     assert str(tiny_model) not in json.dumps(local.config())
     names = {p.name for p in local.source_files(ctx)}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+
+
+def test_what_is_only_looked_at_is_not_in_the_fingerprint(ctx: StageContext) -> None:
+    def digest(**changes: object) -> str:
+        section = Trainer.model_validate({**SECTION.model_dump(), **changes})
+        return TrainStage("train.cpt", section, "corpus.tokens", "train.base").config_digest(ctx)
+
+    plain = digest()
+    assert digest(watch={"spike_factor": 9, "hang_minutes": 5}) == plain
+    assert digest(tracking={"tensorboard": False}, plan_tokens=7) == plain
+    # Which steps are left out decides what is learned.
+    rewind = digest(watch={"on_spike": "rewind"})
+    assert len({plain, rewind, digest(watch={"on_spike": "rewind", "spike_factor": 9})}) == 3
+    assert digest(watch={"on_spike": "rewind", "max_rewinds": 1}) == rewind
+
+
+def test_held_out_texts_are_sources(ctx: StageContext) -> None:
+    (ctx.root / "heldout").mkdir()
+    (ctx.root / "heldout" / "stars.md").write_text("A star is a sun.")
+    evaluate = {"every_steps": 5, "sets": [{"name": "stars", "paths": ["heldout"]}]}
+    section = Trainer.model_validate({**SECTION.model_dump(), "evaluate": evaluate})
+    stage = TrainStage("train.cpt", section, "corpus.tokens", "train.base")
+    assert [path.name for path in stage.source_files(ctx)] == ["stars.md"]
 
 
 def test_progress_before_and_during_a_run(tmp_path: Path) -> None:

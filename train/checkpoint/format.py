@@ -53,6 +53,7 @@ class Marker:
         epoch, sequence: the cursor: how many sequences of which epoch have been trained on.
         identity: what must be the same where training goes on: see
             :class:`train.spec.LoopSpec`.
+        left_out: steps that are not trained, because their loss jumped.
         layout: the workers that wrote it; for the reader of the file, not for the program.
         files: every other file of the folder.
     """
@@ -64,6 +65,7 @@ class Marker:
     identity: dict[str, Any]
     layout: dict[str, Any]
     files: list[SavedFile] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
     format: int = FORMAT
 
     def save(self, folder: Path) -> None:

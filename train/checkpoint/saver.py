@@ -6,10 +6,15 @@
     train       train | copy state     train            train | commit
                         `-- thread: write, sync, hash ----'
 
-Once per step the workers agree, by one all-reduce of five numbers, on what is to be done: whether
-a checkpoint is due (worker 0 looks at the clock), whether the run is to stop, whether all have
-written their file. So no worker waits for another one's disk, and a checkpoint is committed at
-the same step everywhere.
+Once per step the workers agree, by one all-reduce of six numbers, on what is to be done: whether
+a checkpoint is due (worker 0 looks at the clock), whether the run is to stop or to go back, whether
+all have written their file. So no worker waits for another one's disk, and a checkpoint is
+committed at the same step everywhere.
+
+A loss that jumps takes the run back to the latest checkpoint, and on without the sequences of that
+step: :meth:`Checkpoints.leave_out`. Because a resumed run repeats its steps bit for bit, it does
+not matter which checkpoint that is: the run ends as if that step had never been. Checkpoints hold
+the steps that are left out.
 """
 
 from __future__ import annotations
@@ -19,11 +24,9 @@ import shutil
 import threading
 import time
 import uuid
-from datetime import timedelta
+from collections.abc import Sequence
+from enum import Enum, auto
 from pathlib import Path
-
-import torch
-from torch import distributed
 
 from core.errors import StageError
 from core.recipe.train import Trainer
@@ -36,20 +39,38 @@ from train.checkpoint.store import CheckpointStore, damage
 from train.checkpoint.upload import Uploader
 from train.data import SequenceOrder
 from train.engine import TrainEngine
-from train.spec import CARRIED, LoopSpec
+from train.spec import CARRIED, SPIKES_NAME, LoopSpec
+from train.spikes import first_judged
+from train.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_GROUP_PATIENCE = timedelta(hours=2)
-"""How long a worker waits for the others: the slowest disk that is still no fault."""
-
 _MESSAGE_BYTES = 400
+
+
+class Next(Enum):
+    """What follows a step."""
+
+    GO_ON = auto()
+    STOP = auto()
+    """The state is saved: end here."""
+    REWIND = auto()
+    """The loss jumped: :meth:`Checkpoints.leave_out`."""
+    COMPLETE = auto()
+    """It was the last one."""
 
 
 class Checkpoints:
     """The checkpoints of a run, as one worker sees them. All workers make the same calls."""
 
-    def __init__(self, spec: LoopSpec, section: Trainer, engine: TrainEngine, order: SequenceOrder):
+    def __init__(
+        self,
+        spec: LoopSpec,
+        section: Trainer,
+        engine: TrainEngine,
+        order: SequenceOrder,
+        workers: Workers,
+    ) -> None:
         """Opens the folder; nothing is read or written.
 
         Args:
@@ -57,11 +78,12 @@ class Checkpoints:
             section: when to save, what to keep.
             engine: whose state is saved.
             order: gives the cursor.
+            workers: all of them.
         """
         self._spec, self._section, self._engine, self._order = spec, section, engine, order
-        self._rank, self._ranks = distributed.get_rank(), distributed.get_world_size()
-        # Of its own: the workers talk over the host's memory, whatever the engine uses.
-        self._group = distributed.new_group(backend="gloo", timeout=_GROUP_PATIENCE)
+        self._workers, self._rank, self._ranks = workers, workers.rank, workers.count
+        self.left_out: frozenset[int] = frozenset()
+        """Steps that are not trained, because their loss jumped."""
         self._store = CheckpointStore(Path(spec.checkpoints))
         self._control = RunControl(Path(spec.checkpoints))
         self._uploader = (
@@ -83,10 +105,10 @@ class Checkpoints:
         """
         if self._rank == 0:
             self._store.clean()
-        self._start = f"{self._from_first(uuid.uuid4().int >> 80):012x}"
-        return self._load_latest()
+        self._start = f"{self._workers.from_first(uuid.uuid4().int >> 80):012x}"
+        return self._load_latest(CARRIED)
 
-    def rewind(self, before: int) -> int:
+    def rewind(self, before: int, carried: Sequence[str] = CARRIED) -> int:
         """Goes back to the latest checkpoint before a step, and returns its step.
 
         Later checkpoints are removed. The output's growing files are put back: open them anew.
@@ -94,37 +116,77 @@ class Checkpoints:
 
         Args:
             before: the first step that is to be trained again, at the latest.
+            carried: files that are put back.
         """
         self.settle()
         if self._rank == 0:
             self._store.drop_from(before)
-        return self._load_latest()
+        return self._load_latest(carried)
 
-    def _load_latest(self) -> int:
+    def _load_latest(self, carried: Sequence[str]) -> int:
+        """Loads the newest intact checkpoint, and puts files back; returns its step, or 0."""
         steps = self._store.steps() if self._rank == 0 else []
-        while step := self._from_first(steps.pop(0) if steps else 0):
+        while step := self._workers.from_first(steps.pop(0) if steps else 0):
             if self._load(step):
                 break
         if self._rank == 0:
-            self._carry_back(self._store.at(step) if step else None)
+            self._carry_back(self._store.at(step) if step else None, carried)
         if self._uploader and step:
             self._uploader.add(step)
         return step
 
-    def after(self, step: int) -> bool:
-        """Does what is due after a step; returns whether the run is to stop here.
+    def leave_out(self, step: int) -> int:
+        """Goes back before a step that is not to be trained; returns the checkpoint's step.
+
+        Args:
+            step: the one whose loss jumped; nothing of it has been saved.
+
+        Raises:
+            StageError: that has happened too often, or there is no intact checkpoint.
+        """
+        most = self._section.watch.max_rewinds
+        if len(self.left_out) >= most:
+            raise StageError(
+                f"the loss jumped at step {step:,}, after {most} steps were left out for that "
+                "reason (watch.max_rewinds)",
+                where=f"{self._spec.stage}; the steps and their documents: "
+                f"{self._out / SPIKES_NAME}",
+                remedy="lower learning_rate, or look at the documents of those steps",
+            )
+        left_out = self.left_out | {step}
+        # What is known of spikes since then stays known.
+        done = self.rewind(step, [name for name in CARRIED if name != SPIKES_NAME])
+        if not done:
+            raise StageError(
+                f"the loss jumped at step {step:,}, and there is no checkpoint to go back to",
+                where=f"{self._spec.stage}, {self._store.folder}",
+                remedy="run again: training starts from the beginning",
+            )
+        self.left_out = left_out
+        return done
+
+    def after(self, step: int, *, rewind: bool = False) -> Next:
+        """Does what is due after a step; returns what follows.
+
+        Args:
+            step: that was done.
+            rewind: its loss jumped and it is to be left out; worker 0's word counts.
 
         Raises:
             StageError: a worker could not write its file.
         """
         last = step == self._order.steps
-        due, stop, exact = self._wishes(step, last)
+        due, stop, exact = (False, False, False) if rewind else self._wishes(step, last)
         writing = self._writing
         busy = writing is not None and writing.busy
         failed = writing is not None and writing.error is not None
-        due, stop, exact, busy, failed = self._agree(due, stop, exact, busy, failed)
+        due, stop, exact, busy, failed, rewind = self._workers.any(
+            due, stop, exact, busy, failed, rewind
+        )
         if failed:
             self._raise_failure()
+        if rewind:
+            return Next.REWIND
         self._due |= due or stop
         # What is due while another one is written waits for a later step, but for these two.
         if self._writing and (not busy or stop or exact):
@@ -136,7 +198,7 @@ class Checkpoints:
             self._commit()
             if self._rank == 0:
                 self._control.note_stop(step, self._order.steps)
-        return stop
+        return Next.STOP if stop else Next.GO_ON
 
     def settle(self) -> None:
         """Waits for what is being written."""
@@ -151,7 +213,6 @@ class Checkpoints:
         self.settle()
         if self._uploader:
             self._uploader.close(wait=complete)
-        distributed.destroy_process_group(self._group)
 
     def _wishes(self, step: int, last: bool) -> tuple[bool, bool, bool]:
         """Returns whether to save, to stop, and to save no later, as worker 0 sees it."""
@@ -161,6 +222,9 @@ class Checkpoints:
         due = bool(want.every_steps and step % want.every_steps == 0)
         if want.every_minutes and now - self._saved_at >= want.every_minutes * 60:
             due = True
+        if self._section.watch.on_spike == "rewind":
+            # There is to be one before the first step whose loss can be judged.
+            due |= step == first_judged(self._section.watch.spike_window_steps) - 1
         exact = bool(want.keep_every_steps and step % want.keep_every_steps == 0)
         stop = self._control.asked_to_stop()
         if want.stop_after_minutes:
@@ -187,7 +251,7 @@ class Checkpoints:
         if writing is None:
             return
         writing.join()
-        if self._agree(writing.error is not None)[0]:
+        if self._workers.any(writing.error is not None)[0]:
             self._writing = writing
             self._raise_failure()
         files = self._gather_files(writing.files)
@@ -219,6 +283,7 @@ class Checkpoints:
             identity=self._spec.identity,
             layout=layout,
             files=files,
+            left_out=sorted(self.left_out),
         )
 
     def _load(self, step: int) -> bool:
@@ -234,7 +299,7 @@ class Checkpoints:
         )
         if wrong:
             log.warning("checkpoint %s is passed over: %s", folder, wrong)
-        if self._agree(wrong is not None)[0] or marker is None:
+        if self._workers.any(wrong is not None)[0] or marker is None:
             return False
         if (marker.epoch, marker.sequence) != self._order.cursor(step):
             raise StageError(
@@ -243,53 +308,35 @@ class Checkpoints:
                 where=f"{self._spec.stage}, {folder}",
                 remedy=f"delete {folder.parent} to train from the beginning",
             )
-        self._engine.load_fragments(CheckpointReader(folder), step)
+        self.left_out = frozenset(marker.left_out)
+        trained = step - sum(left <= step for left in self.left_out)
+        self._engine.load_fragments(CheckpointReader(folder), trained)
         log.info("going on after step %d of %d", step, self._order.steps)
         return True
 
-    def _carry_back(self, folder: Path | None) -> None:
+    def _carry_back(self, folder: Path | None, names: Sequence[str]) -> None:
         """Puts the output's growing files back to what they were at the checkpoint."""
-        for name in CARRIED:
+        for name in names:
             (self._out / name).unlink(missing_ok=True)
             if folder is not None and (folder / name).exists():
                 shutil.copyfile(folder / name, self._out / name)
 
-    def _agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Returns which flags any worker has set."""
-        numbers = torch.tensor(flags, dtype=torch.int64)
-        distributed.all_reduce(numbers, distributed.ReduceOp.MAX, self._group)
-        return tuple(bool(number) for number in numbers.tolist())
-
-    def _from_first(self, number: int) -> int:
-        """Returns worker 0's number."""
-        shared = torch.tensor([number], dtype=torch.int64)
-        distributed.broadcast(shared, 0, self._group)
-        return int(shared)
-
     def _gather_files(self, own: list[SavedFile]) -> list[SavedFile]:
         """Returns the files of all workers. Only one of each has a name that others cannot know."""
         mine = next(file for file in own if file.name == rank_name(self._rank))
-        rows = self._gather(mine.bytes.to_bytes(8, "little") + bytes.fromhex(mine.sha256))
+        rows = self._workers.gather(mine.bytes.to_bytes(8, "little") + bytes.fromhex(mine.sha256))
         files = [
             SavedFile(rank_name(rank), int.from_bytes(row[:8], "little"), row[8:].hex())
             for rank, row in enumerate(rows)
         ]
         return [*files, *(file for file in own if file.name != mine.name)]
 
-    def _gather(self, row: bytes) -> list[bytes]:
-        """Returns the bytes of every worker; all have the same number of them."""
-        mine = torch.frombuffer(bytearray(row), dtype=torch.uint8)
-        rows = [torch.empty_like(mine) for _ in range(self._ranks)]
-        distributed.all_gather(rows, mine, self._group)
-        return [bytes(row.tolist()) for row in rows]
-
     def _raise_failure(self) -> None:
         """Raises the error of the first worker that could not write, on all of them."""
         writing, self._writing = self._writing, None
         error = writing.error if writing else None
         text = "" if error is None else f"{type(error).__name__}: {error}"
-        row = text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b"\0")
-        texts = [found.rstrip(b"\0").decode(errors="replace") for found in self._gather(row)]
+        texts = self._workers.gather_texts(text, _MESSAGE_BYTES)
         rank, what = next((rank, text) for rank, text in enumerate(texts) if text)
         raise StageError(
             f"worker {rank} could not write its part of a checkpoint: {what}",

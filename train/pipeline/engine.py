@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import distributed
 
-from core.errors import RecipeError
 from core.recipe.train import Trainer
 from train.data import IGNORE, MicroBatch
 from train.engine import ReadState, StateFragment, StepResult, TrainEngine
@@ -91,16 +90,9 @@ class PipelineEngine(TrainEngine):
 
         Raises:
             InputError: the model is not one that these layers make, or cannot be cut that way.
-            RecipeError: the section asks for another ZeRO stage than 1.
         """
         self._folder = model_folder
         parallel = section.parallel
-        if section.zero_stage != 1:
-            raise RecipeError(
-                f"the pipeline engine has ZeRO stage 1, not {section.zero_stage}",
-                where="zero_stage",
-                remedy="set zero_stage: 1; tensor and pipeline parallelism spread the weights",
-            )
         self._shape = read_shape(model_folder)
         self._shape.check_parallel(
             parallel.tensor_parallel_size, parallel.pipeline_parallel_size, str(model_folder)
@@ -200,6 +192,23 @@ class PipelineEngine(TrainEngine):
             update_norm=float(moved) ** 0.5,
             tokens=tokens,
         )
+
+    def evaluate(self, micro_batches: Sequence[MicroBatch]) -> tuple[float, int]:
+        """Returns the summed loss and its tokens; all workers of a copy give the same batches."""
+        one, device = torch.ones(()), self._engine.device
+        # Not DeepSpeed's mean over micro batches and copies: a sum in float64 is more exact.
+        losses = self._engine.eval_batch(
+            iter([_pipe_batch(b, one) for b in micro_batches]),
+            reduce_output=None,
+            bcast_loss=False,
+            num_micro_batches=len(micro_batches),
+        )
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        if self._engine.is_last_stage() and self._tensor_group.rank == 0:
+            sums[0] = torch.stack(losses).double().sum()
+            sums[1] = sum(b.trained_tokens for b in micro_batches)
+        distributed.all_reduce(sums)
+        return float(sums[0]), int(sums[1])
 
     def save(self, folder: Path) -> None:
         """Writes config and safetensors of the whole model; the leader of each stage writes."""

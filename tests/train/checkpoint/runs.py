@@ -48,6 +48,7 @@ class Run:
     def spec(self, world: int, **changes: Any) -> LoopSpec:
         checkpoint = {"every_steps": 2, "every_minutes": 0, **changes.pop("checkpoint", {})}
         data = {"tokens": changes.pop("data", "one")}
+        evaluation = changes.pop("evaluation", {})
         section = {**SECTION.model_dump(), **self.changes, **changes, "num_workers": world}
         section = Trainer.model_validate({**section, "checkpoint": checkpoint}).model_dump()
         return LoopSpec(
@@ -62,6 +63,7 @@ class Run:
             checkpoints=str(self.checkpoints),
             identity=identity(section, 5, data, "weights"),
             upload_to=checkpoint.get("upload_to"),
+            evaluation=evaluation,
         )
 
     def start(

@@ -23,6 +23,7 @@ from train.checkpoint.saver import Checkpoints
 from train.data import SequenceDataset
 from train.engine import summed_loss
 from train.loop import train_loop
+from train.workers import Workers
 from train.zero import ZeroEngine
 
 STEPS = 11
@@ -132,7 +133,7 @@ def test_a_rewind_goes_back_to_the_checkpoint_before_a_step(run: Run) -> None:
     dataset = SequenceDataset(run.tokens)
     order = dataset.order(section.epochs, section.global_batch_sequences, seed=5)
     engine = ZeroEngine(run.model, section)
-    checkpoints = Checkpoints(spec, section, engine, order)
+    checkpoints = Checkpoints(spec, section, engine, order, Workers())
     assert checkpoints.resume() == 9
     assert checkpoints.rewind(before=8) == 6
     assert run.saved() == ["step-00000003", "step-00000006"]
