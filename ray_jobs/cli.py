@@ -120,7 +120,8 @@ def check(
             missing.append(f"{error.what} ({error.where})")
     names = ", ".join(pipeline.stages)
     console.print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}")
-    for what in missing:
+    # Several stages may read one file.
+    for what in dict.fromkeys(missing):
         console.print(f"[yellow]not there yet[/yellow]: {escape(what)}")
 
 
