@@ -50,7 +50,8 @@ class Manifest:
         row_unit, rows_in, rows_out, rows_rejected: the account; in = out + rejected.
         rejects: rejected rows by reason.
         metrics: counts and results of the stage.
-        volatile: output files that hold dates or timings, so their content is not hashed.
+        volatile: output files that hold dates or timings, so their content is not hashed; those
+            of the stage's that it wrote.
     """
 
     stage: str

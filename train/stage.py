@@ -141,9 +141,11 @@ class TrainStage(JobStage):
         tokens = ctx.folder(self._tokens_stage)
         replay = ctx.folder(self._replay_stage) if self._replay_stage else None
         dataset = SequenceDataset(tokens, replay)
+        # What the data cannot do is said before the cluster is looked at.
+        dataset.order(self._section.epochs, self._section.global_batch_sequences, ctx.seed)
+        check_cluster(self._section, self.name)
         section = self._resolved(dataset.sequence_length)
         order = dataset.order(section.epochs, section.global_batch_sequences, ctx.seed)
-        check_cluster(self._section, self.name)
         data = {"tokens": _data_digest(tokens)}
         if replay is not None:
             data["replay"] = _data_digest(replay)

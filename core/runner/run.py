@@ -253,5 +253,6 @@ def _run_job(
         rows_rejected=len(result.rejected),
         rejects=_sum([Counter(r.reason.value for r in result.rejected)]),
         metrics=json.loads(json.dumps(result.metrics, sort_keys=True)),
-        volatile=list(stage.volatile),
+        # Some are written only where there is something to say.
+        volatile=[name for name in stage.volatile if (work / name).is_file()],
     )
