@@ -254,5 +254,5 @@ def _run_job(
         rejects=_sum([Counter(r.reason.value for r in result.rejected)]),
         metrics=json.loads(json.dumps(result.metrics, sort_keys=True)),
         # Some are written only where there is something to say.
-        volatile=[name for name in stage.volatile if (work / name).is_file()],
+        volatile=[name for name in stage.volatile if (folder / name).is_file()],
     )
