@@ -210,7 +210,7 @@ def _run(way: str, steps: int, results: Any) -> None:
             * _BATCH
             * _LENGTH
             / (times[-1] - times[_WARMUP_STEPS]),
-            "data": sum(line["data_seconds"] for line in lines) / whole,
+            "data": sum(line["data_wait_seconds"] for line in lines) / whole,
             "checkpoint": sum(line["checkpoint_seconds"] for line in lines) / whole,
         }
     )
