@@ -108,7 +108,7 @@ class ZeroEngine(TrainEngine):
         Raises:
             InputError: the weights do not fit the configuration.
         """
-        deepspeed = _import_deepspeed(section.use_gpu)
+        deepspeed = import_deepspeed(section.use_gpu)
         self._deepspeed = deepspeed
         self._stage = section.zero_stage
         self._world_size = self.data_size = distributed.get_world_size()
@@ -312,7 +312,8 @@ def load_model(folder: Path, dtype: torch.dtype, spread: bool) -> Any:
     return model
 
 
-def _import_deepspeed(use_gpu: bool) -> Any:
+def import_deepspeed(use_gpu: bool) -> Any:
+    """Returns DeepSpeed, set up to compile nothing; on CPUs where the recipe says so."""
     if not use_gpu:
         # DeepSpeed would take a GPU that it sees, whatever the recipe says.
         os.environ["DS_ACCELERATOR"] = "cpu"

@@ -1,8 +1,8 @@
 """What the ranks of a test need, imported once in the server that they are forked from."""
 
-from train.zero import _import_deepspeed
+from train.zero import import_deepspeed
 
-_import_deepspeed(use_gpu=False)
+import_deepspeed(use_gpu=False)
 
 import transformers.models.llama.configuration_llama  # noqa: E402, F401
 

@@ -37,9 +37,9 @@ def load_spread(rank: int, folder: Path, results: SimpleQueue[tuple[float, float
     """Loads as one of two ranks of ZeRO-3; reports peak and end as parts of the rank's share."""
     from torch import distributed
 
-    from train.zero import _import_deepspeed, load_model
+    from train.zero import import_deepspeed, load_model
 
-    _import_deepspeed(use_gpu=False)
+    import_deepspeed(use_gpu=False)
     os.environ["LOCAL_RANK"] = os.environ["RANK"] = str(rank)
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"

@@ -317,9 +317,9 @@ def _tensor_group(topology: Any, size: int) -> TensorGroup:
 
 
 def _start_deepspeed(use_gpu: bool) -> Any:
-    from train.zero import _import_deepspeed
+    from train.zero import import_deepspeed
 
-    deepspeed = _import_deepspeed(use_gpu)
+    deepspeed = import_deepspeed(use_gpu)
     # Ray Train sets it; a lone process need not.
     os.environ.setdefault("LOCAL_RANK", "0")
     deepspeed.utils.logger.setLevel(logging.WARNING)

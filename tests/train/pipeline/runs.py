@@ -14,7 +14,7 @@ from torch.nn import functional
 from core.recipe.train import Trainer
 from tests.train.reference import Curve, share_of
 from train.data import IGNORE, MicroBatch
-from train.engine import STATE_KINDS, StateFragment, TrainEngine
+from train.engine import STATE_KINDS, StateFragment
 
 State = dict[tuple[str, str], torch.Tensor]
 """Whole float32 tensors by name and kind."""
@@ -89,7 +89,9 @@ def train_rank(
     rewind: bool = False,
 ) -> RankRun:
     """Saves to ``out``/start, trains from step ``start`` on, saves to ``out``/end."""
-    engine = _open(Path(folder), section)
+    from train.engines import open_engine
+
+    engine = open_engine(Path(folder), section)
     run = RankRun(parameters=engine.parameters)
     engine.save(Path(out) / "start")
     if state is not None:
@@ -108,16 +110,6 @@ def train_rank(
         for step in range(state_after, len(batches)):
             _train(engine, section, batches[step], rates[step], run.again)
     return run
-
-
-def _open(folder: Path, section: Trainer) -> TrainEngine:
-    if section.parallel.engine == "zero":
-        from train.zero import ZeroEngine
-
-        return ZeroEngine(folder, section)
-    from train.pipeline.engine import PipelineEngine
-
-    return PipelineEngine(folder, section)
 
 
 def _train(engine: Any, section: Trainer, batch: MicroBatch, rate: float, curve: Curve) -> None:
