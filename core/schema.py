@@ -182,15 +182,23 @@ PREDICTION = pa.schema(
         ("benchmark", pa.string()),
         ("model", pa.string()),
         ("mode", pa.string()),
+        ("permutation", pa.int32()),
+        ("order", pa.list_(pa.int32())),
         ("choice", pa.int32()),
         ("correct", pa.bool_()),
         ("logprobs", pa.list_(pa.float64())),
         ("raw_text", pa.string()),
+        ("read_by", pa.string()),
     ]
 )
-"""A model's answer to a multiple-choice question. ``logprobs`` has one score per choice (nats, as
-compared: normalised the way the recipe says), ``choice`` is the 0-based best of them; ``correct``
-is null where there is no key.
+"""A model's answer to a multiple-choice question.
+
+Choices are numbered from 0 as the file has them, however they were shown: ``order`` has the choices
+in the order shown, and permutation 0 is the file's own order, the only one that scores count.
+``logprobs`` has one score per choice (nats, as compared: normalised the way the recipe says; none
+where the answer was written), ``choice`` the best of them or the one read from ``raw_text`` (null
+where none could be read, which counts as wrong), ``read_by`` the rule that read it. ``correct`` is
+null where there is no key.
 """
 
 HELDOUT_SCORE = pa.schema(

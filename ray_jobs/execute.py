@@ -20,7 +20,7 @@ from core.log import run_log
 from core.progress import Reporter
 from core.recipe import LoadedRecipe, load_recipe
 from core.runner import run_pipeline
-from eval.table import score_table
+from eval.scores.table import score_table
 from ray_jobs.pipeline import build_pipeline
 
 log = logging.getLogger(__name__)

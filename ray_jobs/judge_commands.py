@@ -222,7 +222,7 @@ def _number(value: float | None) -> str:
 
 def share(part: tuple[int, int]) -> str:
     """Returns ``37 of 44 = 84.1% (70.6-92.1%)``, with Wilson's 95% interval."""
-    from eval.intervals import wilson
+    from core.intervals import wilson
 
     count, total = part
     if not total:
@@ -273,7 +273,7 @@ def _sheet_recall(found: SheetScore) -> tuple[float, float, float] | None:
     The interval takes both shares at the ends of their own 95% intervals at once, so it is wider
     than 95% needs.
     """
-    from eval.intervals import wilson
+    from core.intervals import wilson
 
     (good, kept), (lost, dropped) = found.precision, found.lost
     # A side of the data set that is empty has no share to estimate.

@@ -37,9 +37,9 @@ from corpus.threshold import ThresholdStage
 from corpus.tokens import TokensStage
 from corpus.wikipedia.stage import WikiPagesStage
 from eval.heldout import HeldoutStage
-from eval.mcq import McqStage
-from eval.report import ReportStage
-from eval.scores import ScoresStage
+from eval.mcq.stage import McqStage
+from eval.report.stage import ReportStage
+from eval.scores.stage import ScoresStage
 from merge.stage import MergeStage
 from ray_jobs.synth_pipeline import synth_stages
 from train.base import BaseModelStage

@@ -19,7 +19,7 @@ from core.rejects import Reason, Reject, rejects_table
 from core.schema import DOCUMENT, HELDOUT_SCORE, PARAGRAPH_SCORE, PREDICTION, QA_PAIR
 from core.shards import write_shard
 from core.stage import StageContext
-from eval.scores import ScoresStage
+from eval.scores.stage import ScoresStage
 
 STAGES = (
     "corpus.ingest",

@@ -18,10 +18,10 @@ from markupsafe import Markup
 
 from core.atomic import write_text
 from core.stage import JobResult, JobStage, StageContext
-from eval.gather import RunData, gather
 from eval.items import letter
-from eval.plots import accuracy_plot, curve_plot, histogram_plot
-from eval.verdicts import interval_text, percent
+from eval.report.gather import RunData, gather
+from eval.report.plots import accuracy_plot, curve_plot, histogram_plot
+from eval.scores.verdicts import interval_text, percent
 
 PAGE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -133,7 +133,7 @@ def render(title: str, data: RunData) -> str:
 
     Args:
         title: of the report; any text, escaped.
-        data: from :func:`eval.gather.gather`.
+        data: from :func:`eval.report.gather.gather`.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from eval.intervals import wilson
+from core.intervals import wilson
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 30, 101, 3846])

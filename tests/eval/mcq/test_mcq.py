@@ -17,7 +17,7 @@ from core.schema import PREDICTION
 from core.sources import SourceIndex
 from core.stage import StageContext
 from core.tiny import make_tiny_llama, save_model, train_tokenizer
-from eval.mcq import McqStage, choice_scores
+from eval.mcq.stage import McqStage, choice_scores
 
 QUESTIONS = [
     ("What powers a star on the main sequence?", ["Fusion of hydrogen", "Friction", "Decay", "It"]),

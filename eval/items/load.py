@@ -30,7 +30,6 @@ from core.errors import InputError
 from core.rejects import Reason, Reject
 from core.schema import MCQ_ITEM
 
-ENDINGS = (".jsonl", ".json", ".csv")
 MAX_CHOICES = len(string.ascii_uppercase)
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from statsmodels.stats.proportion import proportion_confint
 
 from core.stage import StageContext
-from eval.scores import heldout_scores
-from eval.table import score_table
-from eval.verdicts import verdicts
+from eval.scores.stage import heldout_scores
+from eval.scores.table import score_table
+from eval.scores.verdicts import verdicts
 
 
 def load(ctx: StageContext) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.stage import StageContext
-from eval.gather import perplexity_histogram, read_curve
-from eval.report import ReportStage, compact, duration
+from eval.report.gather import perplexity_histogram, read_curve
+from eval.report.stage import ReportStage, compact, duration
 
 VOID = {"meta", "link", "br", "img", "path", "use", "rect", "line", "circle"}
 

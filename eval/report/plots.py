@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from eval.gather import Curve, Histogram
+from eval.report.gather import Curve, Histogram
 
 WIDE, NARROW = 700, 340
 """Widths in CSS pixels; one SVG unit is one pixel at that width."""

@@ -22,15 +22,14 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from core.errors import InputError
 from core.hashing import sha256_value
 from core.llm import Engine, Score, ScoreRequest
-from core.recipe.eval import Benchmark, Mcq
+from core.recipe.eval import Mcq
 from core.rejects import Reason, Reject
 from core.schema import PREDICTION
-from core.sources import SourceIndex, find_files
+from core.sources import SourceIndex
 from core.stage import ShardResult, ShardStage, StageContext, Unit
-from eval.items import ENDINGS, Item, letter, load_items
+from eval.items import Item, benchmark_file, letter, load_items
 from eval.models import HeldEngine, model_digest, model_files, model_stages
 
 ITEMS_PER_CALL = 256
@@ -123,30 +122,16 @@ def predict(
                 "benchmark": benchmark,
                 "model": model,
                 "mode": section.mode,
+                "permutation": 0,
+                "order": list(range(len(item.choices))),
                 "choice": choice,
                 "correct": None if item.answer is None else choice == item.answer,
                 "logprobs": compared,
                 "raw_text": "",
+                "read_by": None,
             }
         )
     return rows, rejects
-
-
-def benchmark_file(benchmark: Benchmark, ctx: StageContext) -> Path:
-    """Returns the one file of a benchmark.
-
-    Raises:
-        InputError: there is none, several, or one of an unknown kind.
-    """
-    where = f"eval.mcq.benchmarks: {benchmark.name}"
-    files = find_files(ctx.root, [benchmark.path], ENDINGS, where)
-    if len(files) != 1 or files[0].suffix.lower() not in ENDINGS:
-        raise InputError(
-            f"'{benchmark.path}' is not one file of questions",
-            where=where,
-            remedy=f"name one file that ends in {', '.join(ENDINGS)}",
-        )
-    return files[0]
 
 
 class McqStage(ShardStage):

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from core.atomic import write_json, write_text
+from core.intervals import wilson
 from core.recipe.eval import Benchmark, HeldoutSet
 from core.shards import read_shard, shard_paths
 from core.stage import JobResult, JobStage, StageContext
-from eval.intervals import wilson
-from eval.items import Item, letter, load_items
-from eval.mcq import benchmark_file
-from eval.verdicts import verdicts
+from eval.items import Item, benchmark_file, letter, load_items
+from eval.scores.verdicts import verdicts
 
 Row = dict[str, Any]
 

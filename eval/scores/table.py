@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from eval.verdicts import interval_text, percent
+from eval.scores.verdicts import interval_text, percent
 
 
 def score_table(scores: dict[str, Any]) -> Table:

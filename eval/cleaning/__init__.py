@@ -1,0 +1,1 @@
+"""A language model marks questions that only one paper can answer."""

@@ -1,0 +1,1 @@
+"""General benchmarks through lm-eval."""

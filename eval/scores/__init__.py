@@ -1,0 +1,1 @@
+"""Accuracy with intervals, perplexity, and what they say."""

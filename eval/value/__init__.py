@@ -1,0 +1,1 @@
+"""Score against cost: the value score and its figures."""
