@@ -164,7 +164,7 @@ class Evaluator:
 
         Sequences without loss fill the last ones up.
         """
-        from train.data import PADDING
+        from train.order import PADDING
 
         dataset, size = self._sets[name], self._engine.data_size
         share = self._micro_batch * _MICRO_BATCHES_AT_ONCE

@@ -20,12 +20,13 @@ from core.model_folder import copy_tokenizer
 from core.recipe.train import Trainer
 from train.checkpoint.control import RunControl
 from train.checkpoint.saver import Checkpoints, Next
-from train.data import MicroBatch, SequenceDataset, SequenceOrder, rank_batches
+from train.data import MicroBatch, SequenceDataset, rank_batches
 from train.determinism import deterministic_kernels
 from train.engine import TrainEngine
 from train.engines import open_engine
 from train.hang import Watchdog
 from train.observer import Observer
+from train.order import SequenceOrder
 from train.prefetch import Prefetch
 from train.schedule import learning_rate
 from train.spec import LoopSpec

@@ -27,10 +27,11 @@ from core.atomic import write_json
 from core.errors import AstromillError, StageError
 from core.recipe.train import Trainer
 from train.budget import flop_per_token, shape_of
-from train.data import SequenceDataset, SequenceOrder
+from train.data import SequenceDataset
 from train.engine import StepResult, TrainEngine
 from train.evaluation import Evaluator, evaluation_line
 from train.hang import Watchdog, stragglers
+from train.order import SequenceOrder
 from train.spec import EVALUATION_NAME, METRICS_NAME, LoopSpec
 from train.spikes import Spike, SpikeDetector, add_spike
 from train.steplog import StepLog, read_lines

@@ -264,7 +264,7 @@ def _try_checkpoint(
 ) -> None:
     """Saves the state, trains on, reads the state back and compares it."""
     from train.checkpoint.saver import Checkpoints
-    from train.data import SequenceOrder
+    from train.order import SequenceOrder
 
     order = SequenceOrder(3 * section.global_batch_sequences, 1, section.global_batch_sequences, 0)
     always = Checkpoint(every_steps=1, every_minutes=0, keep_last=1)

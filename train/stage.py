@@ -38,7 +38,7 @@ from train.spikes import read_spikes
 from train.steplog import read_lines
 
 if TYPE_CHECKING:
-    from train.data import SequenceOrder
+    from train.order import SequenceOrder
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,8 @@ import pytest
 import torch
 
 from core.errors import InputError
-from train.data import (
-    IGNORE,
-    PADDING,
-    MicroBatch,
-    SequenceDataset,
-    SequenceOrder,
-    rank_batches,
-)
+from train.data import IGNORE, MicroBatch, SequenceDataset, rank_batches
+from train.order import PADDING, SequenceOrder
 from train.prefetch import Prefetch
 
 WriteTokens = Callable[..., Path]

@@ -19,8 +19,9 @@ import pytest
 from core.errors import InputError
 from core.recipe.train import Trainer
 from core.stage import StageContext
-from train.data import PADDING, SequenceDataset
+from train.data import SequenceDataset
 from train.loop import train_loop
+from train.order import PADDING
 from train.spec import LoopSpec
 from train.stage import TrainStage
 

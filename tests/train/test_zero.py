@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from core.recipe.train import Trainer
-from train.data import MicroBatch, SequenceDataset, SequenceOrder, rank_batches
+from train.data import MicroBatch, SequenceDataset, rank_batches
+from train.order import SequenceOrder
 from train.zero import ZeroEngine, decay_groups
 
 STEPS = 10

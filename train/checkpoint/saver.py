@@ -37,8 +37,8 @@ from train.checkpoint.identity import require_same
 from train.checkpoint.reader import CheckpointReader
 from train.checkpoint.store import CheckpointStore, damage
 from train.checkpoint.upload import Uploader
-from train.data import SequenceOrder
 from train.engine import TrainEngine
+from train.order import SequenceOrder
 from train.spec import CARRIED, SPIKES_NAME, LoopSpec
 from train.spikes import first_judged
 from train.workers import Workers
