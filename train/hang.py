@@ -21,6 +21,8 @@ HANG_EXIT_CODE = 75
 
 _LOOKS_PER_LIMIT = 20
 _LONGEST_PAUSE_SECONDS = 10.0
+_DUMP_SECONDS = 30.0
+"""The stacks may take so long to be written; then the process ends without them."""
 
 
 class Watchdog:
@@ -66,6 +68,10 @@ class Watchdog:
                 self._end(silent)
 
     def _end(self, silent: float) -> None:
+        # The file system may be what hangs: the end does not wait for the dump.
+        end = threading.Timer(_DUMP_SECONDS, os._exit, [HANG_EXIT_CODE])
+        end.daemon = True
+        end.start()
         log.error(
             "%s: no step for %.0f s; the stacks of all threads are in %s",
             self._what,

@@ -284,9 +284,9 @@ def _try_checkpoint(
     found.checkpoint_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     with _timed(found, "checkpoint, read"):
         step = checkpoints.resume()
-    (same,) = workers.any(step != 1 or state_digest(engine) != saved)
+    (differs,) = workers.any(step != 1 or state_digest(engine) != saved)
     checkpoints.close(complete=True)
-    if same:
+    if differs:
         raise StageError(
             "the state of a checkpoint reads back differently",
             where=f"{spec.stage}, {folder}",

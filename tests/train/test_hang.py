@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,10 @@ from train.hang import HANG_EXIT_CODE, Watchdog, stragglers
 HANGS = """
 import sys, time
 from pathlib import Path
+import train.hang
 from train.hang import Watchdog
+
+train.hang._DUMP_SECONDS = 1.0
 
 def waits_for_a_partner_that_is_gone():
     time.sleep(60)
@@ -33,6 +37,15 @@ def test_a_hanging_worker_says_where_and_ends(tmp_path: Path, checkout: Path) ->
     text = dump.read_text()
     assert "train.cpt, rank 3: no step for" in text
     assert "waits_for_a_partner_that_is_gone" in text
+
+
+def test_it_ends_though_the_stacks_cannot_be_written(tmp_path: Path, checkout: Path) -> None:
+    dump = tmp_path / "pipe"
+    os.mkfifo(dump)  # nobody reads: opening it waits for ever, as a dead file system does
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS, str(dump)], cwd=checkout, capture_output=True, timeout=50
+    )
+    assert done.returncode == HANG_EXIT_CODE
 
 
 def test_a_worker_that_goes_on_is_left_alone(tmp_path: Path) -> None:
