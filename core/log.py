@@ -1,16 +1,38 @@
-"""One log per run: JSON lines in ``<run>/logs/run.jsonl``, warnings also on the terminal."""
+"""One log per run: JSON lines in ``<run>/logs/run.jsonl``, warnings also on the terminal.
+
+What is logged in a Ray worker travels back with the worker's result and is written here too.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
+
+_PACKAGES = ("core", "corpus", "synth", "train", "merge", "eval", "ray_jobs")
+"""Whose progress is worth a line; of other packages, warnings are."""
+_RECORDS_PER_UNIT = 200
+_SHOWN_PER_STAGE = 5
+"""Warnings of a stage's workers on the terminal; the file has all."""
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """A log record on its way from a worker."""
+
+    logger: str
+    level: int
+    message: str
+    created: float
+    """Unix seconds."""
 
 
 class _JsonLines(logging.Formatter):
@@ -36,6 +58,78 @@ class _JsonLines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _Collector(logging.Handler):
+    """Keeps records, up to a limit."""
+
+    def __init__(self, found: list[WorkerRecord]) -> None:
+        super().__init__()
+        self._found = found
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._found) < _RECORDS_PER_UNIT:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            self._found.append(WorkerRecord(record.name, record.levelno, message, record.created))
+            return
+        # The first one that does not fit takes the place of the last one that did.
+        self._lost = max(self._lost, 1) + 1
+        last = self._found[-1]
+        text = f"and {self._lost:,} more records"
+        self._found[-1] = WorkerRecord(__name__, logging.WARNING, text, last.created)
+
+
+@contextmanager
+def collected() -> Iterator[list[WorkerRecord]]:
+    """Collects what is logged in this process for the length of the block."""
+    found: list[WorkerRecord] = []
+    handler = _Collector(found)
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in _PACKAGES}
+    root.addHandler(handler)
+    for name in _PACKAGES:
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        yield found
+    finally:
+        root.removeHandler(handler)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def relay(records: Iterable[WorkerRecord], stage: str, shard: int | None = None) -> None:
+    """Logs what a worker has logged, here, with its stage and shard."""
+    for found in records:
+        values = {
+            "name": found.logger,
+            "levelno": found.level,
+            "levelname": logging.getLevelName(found.level),
+            "msg": found.message,
+            "created": found.created,
+            "stage": stage,
+            "from_worker": True,
+        }
+        if shard is not None:
+            values["shard"] = shard
+        logging.getLogger(found.logger).handle(logging.makeLogRecord(values))
+
+
+class _FewOfWorkers(logging.Filter):
+    """Lets a few records of each stage's workers through: a thousand shards may say the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "from_worker", False):
+            return True
+        stage = getattr(record, "stage", "")
+        self._seen[stage] += 1
+        return self._seen[stage] <= _SHOWN_PER_STAGE
+
+
 @contextmanager
 def run_log(run: str, run_dir: Path, console: Console) -> Iterator[None]:
     """Logs to the run's file and shows warnings for the length of the block."""
@@ -44,6 +138,7 @@ def run_log(run: str, run_dir: Path, console: Console) -> Iterator[None]:
     to_file = logging.FileHandler(folder / "run.jsonl", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_JsonLines(run))
     to_terminal = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
+    to_terminal.addFilter(_FewOfWorkers())
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)

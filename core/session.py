@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -135,11 +136,15 @@ def capacity(needs: Resources, where: str) -> int:
     have = cluster_resources()
     wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0}
     fits = [int(have.get(name, 0) / need) for name, need in wanted.items() if need]
+    if kind := needs.accelerator_type:
+        wanted[f"accelerator_type:{kind}"] = 1
+        fits.append(sys.maxsize if f"accelerator_type:{kind}" in have else 0)
     if min(fits, default=1) < 1:
         one = ", ".join(f"{need:g} {name}" for name, need in wanted.items() if need)
         raise StageError(
             f"no worker of this stage fits the cluster: one needs {one}",
             where=where,
-            remedy="join a larger cluster (cluster.address), or lower the stage's needs",
+            remedy="join a larger cluster (cluster.address), or lower the stage's needs "
+            f"(cluster.stages: {where})",
         )
     return min(fits, default=1)

@@ -38,6 +38,8 @@ class Resources:
     gpus_if_any: float = 0.0
     """GPUs that it takes where the cluster has any; without, it works on the CPU."""
     memory_bytes: int | None = None
+    accelerator_type: str | None = None
+    """Kind of accelerator that its node must have, as Ray calls it (``AMD-Instinct-MI250X``)."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class ShardStage(Stage):
     """Inputs read shard by shard side by side; the other inputs are read whole by each unit."""
     actors: int | None = None
     """Long-lived workers that load a model once; absent: plain tasks."""
+    workers: int | None = None
+    """Plain tasks at once; absent: as many as the run's workers."""
     row_group_rows: int = ROW_GROUP_ROWS
     """Rows a reader of the output must take at once."""
 

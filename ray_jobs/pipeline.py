@@ -41,6 +41,7 @@ from eval.mcq.stage import McqStage
 from eval.report.stage import ReportStage
 from eval.scores.stage import ScoresStage
 from merge.stage import MergeStage
+from ray_jobs.stage_needs import apply_needs
 from ray_jobs.synth_pipeline import synth_stages
 from train.base import BaseModelStage
 from train.stage import TrainStage
@@ -79,6 +80,7 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
         stages.append(MergeStage(recipe.merge))
     if recipe.eval:
         stages += _eval(recipe.eval, recipe.merge, recipe.name, stages)
+    apply_needs(stages, recipe.cluster.stages)
     ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=recipe.seed)
     return Pipeline(stages, ctx)
 

@@ -12,6 +12,23 @@ from core.recipe.synth import Synth
 from core.recipe.train import Train
 
 
+class StageNeeds(Section):
+    """What one worker of a stage takes, where the stage's own need does not fit the cluster.
+
+    Nothing here changes what a stage writes, so changing it makes nothing stale.
+    """
+
+    cpus: float | None = Field(None, gt=0)
+    gpus: float | None = Field(None, ge=0)
+    """A fraction lets workers share one: 0.5 is two a GPU."""
+    memory_gib: float | None = Field(None, gt=0)
+    """What Ray books for a worker; it places no more than fit a node and limits nothing."""
+    workers: int | None = Field(None, ge=1)
+    """Workers at once; for stages that hold a model, how many copies of it."""
+    accelerator_type: str | None = None
+    """Kind of accelerator a worker's node must have, as ``ray status`` names it."""
+
+
 class Cluster(Section):
     """Where Ray runs."""
 
@@ -19,6 +36,9 @@ class Cluster(Section):
     """Ray cluster to join (``auto``, ``host:port``). Absent: a local one, on loopback."""
     workers: int | None = Field(None, ge=1)
     """Shards in work at once, and CPUs of a local session; absent: as many as there are CPUs."""
+    stages: dict[str, StageNeeds] = Field(default_factory=dict)
+    """What workers of single stages take, by stage name: ``corpus.ocr: {gpus: 0.5, workers: 64}``.
+    Training has its own keys (``train.cpt.num_workers``)."""
 
 
 class Recipe(Section):

@@ -12,6 +12,7 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from core.errors import AstromillError, StageError
 from core.hashing import sha256_file
+from core.log import WorkerRecord, collected, relay
 from core.manifest import MANIFEST_NAME, FileEntry
 from core.progress import StageProgress
 from core.rejects import rejects_table
@@ -28,11 +29,14 @@ _POLL_SECONDS = 0.5
 
 
 @ray.remote(max_retries=0)
-def _job_task(stage: JobStage, ctx: StageContext, out: Path) -> JobResult | AstromillError:
-    try:
-        return stage.run(ctx, out)
-    except AstromillError as error:
-        return error
+def _job_task(
+    stage: JobStage, ctx: StageContext, out: Path
+) -> tuple[JobResult | AstromillError, list[WorkerRecord]]:
+    with collected() as records:
+        try:
+            return stage.run(ctx, out), records
+        except AstromillError as error:
+            return error, records
 
 
 def run_job(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) -> JobResult:
@@ -81,7 +85,11 @@ def _in_task(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) 
     needs = stage.resources
     capacity(needs, stage.name)
     remote = _job_task.options(
-        num_cpus=needs.cpus, num_gpus=needs.gpus, memory=needs.memory_bytes, name=stage.name
+        num_cpus=needs.cpus,
+        num_gpus=needs.gpus,
+        memory=needs.memory_bytes,
+        accelerator_type=needs.accelerator_type,
+        name=stage.name,
     )
     ref = remote.remote(stage, ctx, out)
     try:
@@ -90,7 +98,8 @@ def _in_task(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) 
     except BaseException:
         ray.cancel(ref, force=True)
         raise
-    outcome = ray.get(ref)
+    outcome, records = ray.get(ref)
+    relay(records, stage.name)
     if isinstance(outcome, AstromillError):
         raise outcome
     return outcome

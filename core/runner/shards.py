@@ -16,7 +16,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from core.errors import AstromillError
+from core.errors import AstromillError, EngineError, StageError
+from core.log import WorkerRecord, collected, relay
 from core.runner.commit import Receipt, process_unit
 from core.session import capacity, settle
 from core.stage import Resources, ShardStage, StageContext, Unit
@@ -29,13 +30,17 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a unit was not done. ``final`` failures are not tried again."""
+    """Why a unit was not done.
+
+    ``final`` failures are not tried again; those that meet ``every_unit`` end the stage.
+    """
 
     what: str
     where: str
     remedy: str
     trace: str
     final: bool
+    every_unit: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,15 @@ class Quarantined:
     failure: Failure
 
 
+_Outcome = tuple[Receipt | Failure, list[WorkerRecord]]
+
+
 def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
     """Runs in the worker: an error comes back as a value, so only a dead worker raises."""
     try:
         return process_unit(stage, ctx, unit)
     except AstromillError as error:
-        return Failure(error.what, error.where, error.remedy, traceback.format_exc(), final=True)
+        return _explained(error)
     except Exception as error:
         # Whatever a stage raises must cost this unit only, never the run.
         return Failure(
@@ -63,9 +71,21 @@ def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Fail
         )
 
 
+def _explained(error: AstromillError) -> Failure:
+    return Failure(
+        error.what,
+        error.where,
+        error.remedy,
+        traceback.format_exc(),
+        final=True,
+        every_unit=isinstance(error, EngineError),
+    )
+
+
 @ray.remote(max_retries=0)
-def _task(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
-    return _guarded(stage, ctx, unit)
+def _task(stage: ShardStage, ctx: StageContext, unit: Unit) -> _Outcome:
+    with collected() as records:
+        return _guarded(stage, ctx, unit), records
 
 
 class _Actor:
@@ -74,15 +94,15 @@ class _Actor:
         self._ctx = ctx
         self._ready = False
 
-    def process(self, unit: Unit) -> Receipt | Failure:
-        try:
-            if not self._ready:
-                self._stage.setup(self._ctx)
-                self._ready = True
-        except AstromillError as error:
-            trace = traceback.format_exc()
-            return Failure(error.what, error.where, error.remedy, trace, final=True)
-        return _guarded(self._stage, self._ctx, unit)
+    def process(self, unit: Unit) -> _Outcome:
+        with collected() as records:
+            try:
+                if not self._ready:
+                    self._stage.setup(self._ctx)
+                    self._ready = True
+            except AstromillError as error:
+                return _explained(error), records
+            return _guarded(self._stage, self._ctx, unit), records
 
 
 def _options(resources: Resources) -> dict[str, Any]:
@@ -90,6 +110,7 @@ def _options(resources: Resources) -> dict[str, Any]:
         "num_cpus": resources.cpus,
         "num_gpus": resources.gpus,
         "memory": resources.memory_bytes,
+        "accelerator_type": resources.accelerator_type,
     }
 
 
@@ -164,12 +185,14 @@ def run_units(
         done: told of every finished unit, in no particular order.
 
     Raises:
-        StageError: the cluster is too small for one worker of the stage.
+        StageError: the cluster is too small for one worker of the stage, or what failed one unit
+            would fail them all.
     """
     if not units:
         return []
     needs = settle(stage.resources)
-    size = min(workers, stage.actors or workers, len(units), capacity(needs, stage.name))
+    at_once = stage.actors or stage.workers or workers
+    size = min(workers, at_once, len(units), capacity(needs, stage.name))
     pool: _TaskPool | _ActorPool
     pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
     waiting = deque(units)
@@ -188,6 +211,12 @@ def run_units(
             if isinstance(outcome, Receipt):
                 done(outcome)
                 continue
+            if outcome.every_unit:
+                raise StageError(
+                    outcome.what,
+                    where=f"{stage.name}, shard {unit.index} ({outcome.where})",
+                    remedy=f"{outcome.remedy}; then run again: finished shards are kept",
+                )
             attempts[unit.index] = attempts.get(unit.index, 0) + 1
             if outcome.final or attempts[unit.index] >= ATTEMPTS:
                 quarantined.append(Quarantined(unit, outcome))
@@ -206,7 +235,9 @@ def _fetch(
 ) -> tuple[Receipt | Failure, bool]:
     """Returns the outcome and whether the worker died."""
     try:
-        return ray.get(ref), False
+        outcome, records = ray.get(ref)
+        relay(records, stage.name, unit.index)
+        return outcome, False
     except RayError as error:
         failure = Failure(
             f"the worker died ({type(error).__name__})",

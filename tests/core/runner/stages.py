@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -9,10 +10,18 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from core.errors import InputError
+from core.errors import EngineError, InputError
 from core.rejects import Reason, Reject
 from core.sources import SourceIndex
-from core.stage import JobResult, JobStage, ShardResult, ShardStage, StageContext, Unit
+from core.stage import (
+    JobResult,
+    JobStage,
+    Resources,
+    ShardResult,
+    ShardStage,
+    StageContext,
+    Unit,
+)
 
 SCHEMA = pa.schema([("number", pa.int64())])
 
@@ -130,6 +139,12 @@ def misbehave(ctx: StageContext, unit: Unit) -> None:
         raise ValueError("a bug")
     if what == "refuse":
         raise InputError("bad input", where="here", remedy="mend it")
+    if what == "no model":
+        raise EngineError("the server does not answer", where="http://x", remedy="start it")
+    if what == "log":
+        for number in range(300):
+            logging.getLogger("corpus.test").info("line %d", number)
+        logging.getLogger("other").warning("careful")
 
 
 class Loser(Numbers):
@@ -144,12 +159,10 @@ class Loser(Numbers):
 
 
 class Greedy(Numbers):
-    """Needs more CPUs than there are."""
+    """Needs what is not there."""
 
     name = "corpus.greedy"
 
-    def __init__(self) -> None:
-        from core.stage import Resources
-
+    def __init__(self, resources: Resources) -> None:
         super().__init__()
-        self.resources = Resources(cpus=1000)
+        self.resources = resources

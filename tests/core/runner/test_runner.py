@@ -14,10 +14,11 @@ from rich.console import Console
 
 from core.errors import AstromillError, StageError, UsageError
 from core.graph import AnyStage, Pipeline
+from core.log import run_log
 from core.manifest import Manifest
 from core.progress import Reporter
 from core.runner import run_pipeline
-from core.stage import StageContext
+from core.stage import Resources, StageContext
 
 # Ray's workers must be able to import the stages by name: a plain module on their path.
 _SPEC = importlib.util.spec_from_file_location("runner_stages", Path(__file__).parent / "stages.py")
@@ -213,9 +214,46 @@ def test_lost_row_fails_the_stage(run: Run) -> None:
         run.go(stages.Loser())
 
 
-def test_stage_too_large_for_the_cluster_fails_at_once(run: Run) -> None:
-    with pytest.raises(StageError, match="1000 CPU"):
-        run.go(stages.Greedy())
+@pytest.mark.parametrize(
+    ("needs", "says"),
+    [
+        (Resources(cpus=1000), "1000 CPU"),
+        (Resources(accelerator_type="AMD-Instinct-MI250X"), "1 accelerator_type:AMD-Instinct"),
+    ],
+)
+def test_stage_too_large_for_the_cluster_fails_at_once(
+    run: Run, needs: Resources, says: str
+) -> None:
+    with pytest.raises(StageError, match=says):
+        run.go(stages.Greedy(needs))
+
+
+@pytest.mark.parametrize("actors", [None, 1])
+def test_without_its_model_a_stage_ends_at_once(run: Run, actors: int | None) -> None:
+    run.order(0, "no model")
+    made = (stages.Numbers(), stages.Halve(actors=actors), stages.Total())
+    with pytest.raises(StageError, match="the server does not answer") as caught:
+        run.go(*made, workers=1)
+    assert "finished shards are kept" in caught.value.remedy
+    assert run.diary() == ["halve-0"]
+    (run.folder / "order-0").unlink()
+    run.go(*made)
+    assert run.diary() == ["halve-0", "halve-1", "halve-2", "total"]
+
+
+@pytest.mark.parametrize("actors", [None, 1])
+def test_what_workers_log_is_in_the_log_of_the_run(run: Run, actors: int | None) -> None:
+    run.order(1, "log")
+    terminal = Console(record=True, width=200, file=io.StringIO())
+    with run_log("test", run.folder, terminal):
+        run.go(stages.Numbers(), stages.Halve(actors=actors))
+    lines = (run.folder / "logs" / "run.jsonl").read_text().splitlines()
+    found = [e for e in map(json.loads, lines) if e.get("shard") == 1]
+    assert [e["message"] for e in found[:2]] == ["line 0", "line 1"]
+    assert found[-1]["message"] == "and 102 more records"
+    assert len(found) == 200
+    assert {(e["stage"], e["logger"]) for e in found[:-1]} == {("corpus.halve", "corpus.test")}
+    assert "more records" in terminal.export_text()
 
 
 def test_truncated_shard_is_made_again(run: Run) -> None:
