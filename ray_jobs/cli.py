@@ -24,6 +24,7 @@ from ray_jobs.judge_commands import JUDGE_OWN_COMMANDS, add_judge_commands
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.publish_commands import add_publish_commands
+from ray_jobs.submit_commands import add_submit_commands
 from ray_jobs.synth_commands import add_synth_commands
 from ray_jobs.trace_commands import add_trace_commands
 from ray_jobs.train_commands import add_train_commands
@@ -228,6 +229,7 @@ def _add_stages() -> None:
 
 
 _add_stages()
+add_submit_commands(app)
 add_publish_commands(app)
 add_trace_commands(app)
 

@@ -19,6 +19,7 @@ import pytest
 
 from core.manifest import Manifest
 from core.yaml_reader import read_yaml
+from tests.ray_jobs.conftest import cli_command
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -79,35 +80,85 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
     raise AssertionError(log.read_text())
 
 
-def test_submitted_job_builds_the_corpus(
+def astromill(head: dict[str, str], checkout: Path, *arguments: str) -> str:
+    """Runs the command line as a client of the head; returns what it wrote."""
+    done = subprocess.run(
+        cli_command(*arguments),
+        cwd=checkout, env={**head, "COLUMNS": "200"}, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_job_is_submitted_stopped_and_goes_on(
     head: dict[str, str],
     tmp_path: Path,
     checkout: Path,
     write_recipe: Callable[[Path], Path],
 ) -> None:
     run_dir = tmp_path / "run"
-    recipe = write_recipe(run_dir)
-    command = [
-        *RAY, "job", "submit", "--working-dir", ".", "--",
-        sys.executable, "-m", "ray_jobs.build_corpus", "recipes/demo.yaml",
-        "--set", f"run_dir={run_dir}",
-        "--set", f"train={_train(recipe)}",
-    ]  # fmt: skip
-    started = time.monotonic()
-    while True:
-        done = subprocess.run(
-            command, cwd=checkout, env=head, capture_output=True, text=True, timeout=400
-        )
-        # A head takes some seconds from its first open port to its first job.
-        if "No available agent" not in done.stderr or time.monotonic() - started > 120:
-            break
-        time.sleep(1)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "succeeded" in done.stdout
+    train = json.dumps(read_yaml(write_recipe(run_dir).read_text())["train"])
+    values = ("--set", f"run_dir={run_dir}", "--set", f"train={train}")
+    job = ("recipes/demo.yaml", "--job", "build_corpus", "--python", sys.executable, *values)
+
+    # The client waits for the head's first agent, so nothing has to be tried again here.
+    name = astromill(head, checkout, "submit", *job, "--detach").splitlines()[0]
+    wait_until(lambda: (run_dir / "corpus/ocr").exists())
+    assert "stopped" in astromill(head, checkout, "jobs", "stop", name)
+    assert not (run_dir / "corpus/tokens/manifest.json").exists()
+
+    said = astromill(head, checkout, "submit", *job)
+    assert "corpus.tokens" in said
+    assert "done" in said
     manifest = Manifest.require(run_dir / "corpus/tokens", "corpus.tokens")
     assert manifest.rows_in == 48
     assert manifest.metrics["tokens"] > 10_000
 
+    # Ray's own command does the same.
+    command = [
+        *RAY, "job", "submit", "--working-dir", ".", "--",
+        sys.executable, "-m", "ray_jobs.build_corpus", "recipes/demo.yaml", *values,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=checkout, env=head, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout
+    assert "0 stages ran" in done.stdout
 
-def _train(recipe: Path) -> str:
-    return json.dumps(read_yaml(recipe.read_text())["train"])
+    listed = astromill(head, checkout, "jobs", "list")
+    assert name in listed
+    assert (listed.count("stopped"), listed.count("succeeded")) == (1, 2)
+    assert "corpus.catalog" in astromill(head, checkout, "jobs", "logs", name, "--no-follow")
+
+    failing = subprocess.run(
+        cli_command("submit", *job, "--python", "/no/such/python"),
+        cwd=checkout, env=head, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert failing.returncode == 1
+    assert "the job ended as failed" in failing.stderr
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < 120
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--set run_dir=/shared"),
+        (("--job", "no_such"), "build_corpus"),
+        (("--working-dir", "samples"), "--working-dir"),
+        (("--set", "run_dir=/tmp/x", "--address", "http://127.0.0.1:9"), "--address"),
+    ],
+)
+def test_what_cannot_be_submitted_is_said_before_anything_is_sent(
+    cli: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...], says: str
+) -> None:
+    done = cli("submit", "recipes/demo.yaml", *arguments)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
