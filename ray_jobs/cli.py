@@ -28,6 +28,7 @@ from ray_jobs.submit_commands import add_submit_commands
 from ray_jobs.synth_commands import add_synth_commands
 from ray_jobs.trace_commands import add_trace_commands
 from ray_jobs.train_commands import add_train_commands
+from ray_jobs.watch import watch as watch_run
 
 _DEMO = "recipes/demo.yaml"
 
@@ -60,10 +61,24 @@ def run(
     execute(loaded, lambda p: p.select(until, only), address=address, workers=workers)
 
 
-@app.command(epilog=example(f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05"))
-def status(recipe: RecipeFile, set_: Overrides = None) -> None:
+@app.command(
+    epilog=example(
+        f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05",
+        f"astromill status {_DEMO} --watch",
+    )
+)
+def status(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow a run that is under way, here or elsewhere.")
+    ] = False,
+) -> None:
     """Show which stages are up to date, which would run again, and why."""
     pipeline = build_pipeline(load_recipe(recipe, set_ or []))
+    if watch:
+        watch_run(pipeline, Console())
+        return
     table = Table(title=str(pipeline.ctx.run_dir))
     # A stage's name is what the next command needs: it is never cut short.
     table.add_column("stage", min_width=max(map(len, pipeline.stages)), no_wrap=True)

@@ -14,8 +14,10 @@ from types import FrameType
 
 from rich.console import Console
 
+from core.cluster_metrics import ClusterMetrics
 from core.errors import AstromillError, Paused, StageError
 from core.graph import AnyStage, Pipeline
+from core.heartbeat import ProgressFile
 from core.log import run_log
 from core.progress import Reporter
 from core.recipe import LoadedRecipe, load_recipe
@@ -51,14 +53,15 @@ def execute(
     Raises:
         AstromillError: see :func:`core.runner.run_pipeline`.
     """
-    reporter = Reporter(console)
     pipeline = build_pipeline(loaded)
     stages = select(pipeline)
     recipe = loaded.recipe
+    progress = ProgressFile(loaded.run_dir)
+    reporter = Reporter(console, (progress, ClusterMetrics(recipe.name)))
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
         try:
-            with _pausable():
+            with _pausable(), progress:
                 ran = run_pipeline(
                     pipeline,
                     stages,

@@ -183,7 +183,7 @@ def _run_shards(
         nonlocal rows
         receipts[receipt.index] = receipt
         rows += receipt.rows_in
-        bar.update(len(receipts), len(units), bar.rate(rows))
+        bar.update(len(receipts), len(units), rows=rows)
 
     todo = [unit for unit in units if unit.index not in receipts]
     given_up = run_units(stage, ctx, todo, workers, done)
