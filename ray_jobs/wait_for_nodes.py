@@ -31,7 +31,7 @@ def nodes_alive() -> int:
     """Returns how many nodes of the open session's cluster are up."""
     import ray
 
-    return sum(bool(node["Alive"]) for node in ray.nodes())
+    return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def main() -> int:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -21,6 +23,7 @@ from core.manifest import Manifest
 from core.yaml_reader import read_yaml
 from tests.ray_jobs.conftest import cli_command
 
+METRICS = "TEST_METRICS_URL"
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
@@ -35,7 +38,7 @@ def head() -> Iterator[dict[str, str]]:
     """A Ray head of its own on loopback; yields what a client's environment needs."""
     # Ray's sockets live below the folder, and a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-") as temporary:
-        gcs, dashboard = free_port(), free_port()
+        gcs, dashboard, metrics = free_port(), free_port(), free_port()
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -55,12 +58,17 @@ def head() -> Iterator[dict[str, str]]:
                     # The default one belongs to the session that other tests hold open, and a
                     # head whose agent has no port takes no jobs.
                     f"--dashboard-agent-listen-port={free_port()}",
+                    f"--metrics-export-port={metrics}",
                 ],
                 env=environment, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         try:
             wait_for_port(dashboard, process, log)
-            yield {**environment, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+            yield {
+                **environment,
+                "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+                METRICS: f"http://127.0.0.1:{metrics}/metrics",
+            }
         finally:
             family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
             for member in family:
@@ -107,9 +115,18 @@ def test_a_job_is_submitted_stopped_and_goes_on(
     assert "stopped" in astromill(head, checkout, "jobs", "stop", name)
     assert not (run_dir / "corpus/tokens/manifest.json").exists()
 
-    said = astromill(head, checkout, "submit", *job)
+    with ThreadPoolExecutor(1) as others:
+        following = others.submit(astromill, head, checkout, "submit", *job)
+        exported = {""}
+        while not following.done():
+            exported |= set(metric_lines(head[METRICS]))
+            time.sleep(0.5)
+    said = following.result()
     assert "corpus.tokens" in said
     assert "done" in said
+    assert any(
+        'run="demo"' in line.lower() and "ray_astromill_units_done" in line for line in exported
+    ), exported
     manifest = Manifest.require(run_dir / "corpus/tokens", "corpus.tokens")
     assert manifest.rows_in == 48
     assert manifest.metrics["tokens"] > 10_000
@@ -137,6 +154,12 @@ def test_a_job_is_submitted_stopped_and_goes_on(
     )  # fmt: skip
     assert failing.returncode == 1
     assert "the job ended as failed" in failing.stderr
+
+
+def metric_lines(url: str) -> list[str]:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return [line for line in answer.read().decode().splitlines() if "astromill" in line]
+    return []
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
