@@ -176,6 +176,25 @@ MCQ_ITEM = pa.schema(
 )
 """A multiple-choice question; ``answer`` is the 0-based choice, null where there is no key."""
 
+QUESTION_CLEANED = pa.schema(
+    [
+        *MCQ_ITEM,
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("original", pa.string()),
+        ("proposed", pa.string()),
+        ("doubts", pa.list_(pa.string())),
+        ("model", pa.string()),
+        ("prompt_sha256", pa.string()),
+    ]
+)
+"""A question that stays, with the verdict of a model (``keep`` or ``rewrite``) and its reason.
+
+``original`` is the question as its file has it, ``proposed`` how the model would write it (null
+where it stays). ``question`` is the one to use: the proposed one if nothing speaks against it; what
+does is in ``doubts``. Choices and key are those of the file.
+"""
+
 PREDICTION = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -215,6 +234,24 @@ HELDOUT_SCORE = pa.schema(
 
 ``bytes`` is the document's length in UTF-8: likelihood per byte compares models whose tokenizers
 differ, which likelihood per token does not.
+"""
+
+MERGE_SCORE = pa.schema(
+    [
+        pa.field("weight", pa.float64(), nullable=False),
+        pa.field("benchmark", pa.string(), nullable=False),
+        ("group", pa.string()),
+        ("correct", pa.int64()),
+        ("total", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+    ]
+)
+"""A benchmark's score of one point of a merge sweep; ``weight`` is the second model's.
+
+``total`` counts questions with a key, those that the model could not answer included; ``low`` and
+``high`` are the 95% Wilson interval. Accuracy is null where no question has a key.
 """
 
 REJECT = pa.schema(

@@ -1,0 +1,76 @@
+"""One merge, from the checks to a model folder that loads and talks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.recipe.chat import Chat
+from core.recipe.merge import Merge
+from merge.budget import Budget
+from merge.card import write_card
+from merge.preflight import preflight
+from merge.task_vectors import TaskVectors
+from merge.voice import Voice
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge gave besides its folder; ``vectors`` None where nothing was measured."""
+
+    budget: Budget
+    voice: Voice
+    vectors: TaskVectors | None
+
+
+def merge_models(
+    section: Merge,
+    folders: Mapping[str, Path],
+    seed: int,
+    chat: Chat | None,
+    out: Path,
+    where: str,
+) -> Merged:
+    """Merges into the folder ``out``: weights, config, tokenizer, chat template, card.
+
+    Args:
+        section: the recipe section.
+        folders: model folders, absolute, for each of ``section.names``, in that order.
+        seed: of the random pruning.
+        chat: the recipe's chat text, if it has one.
+        out: made here.
+        where: stage name, for errors.
+
+    Raises:
+        InputError: models are missing or do not fit together, or there is too little room.
+    """
+    # Imported here: checks fail before PyTorch and mergekit are loaded.
+    budget = preflight(folders, section.out_dtype, out, where)
+    for note in section.notes():
+        log.warning("%s: %s", where, note)
+    from merge.mergekit_run import run_mergekit
+    from merge.voice import write_voice
+
+    run_mergekit(section, folders, seed, out)
+    text = chat if section.chat_template == "recipe" else None
+    voice = write_voice(folders[section.voice_name], section.out_dtype, text, out, where)
+    vectors = measured(section, folders, where) if section.measure else None
+    write_card(section, folders, seed, voice, vectors, out)
+    return Merged(budget, voice, vectors)
+
+
+def measured(section: Merge, folders: Mapping[str, Path], where: str) -> TaskVectors | None:
+    """Returns the task vectors' measures; None without a base to take them against."""
+    from merge.mergekit_run import fixed_threads
+    from merge.task_vectors import measure
+    from merge.weights import read_weights
+
+    if section.base is None or section.base in [m.model for m in section.models]:
+        return None
+    weights = {name: read_weights(folders[name], where) for name in section.names}
+    with fixed_threads():
+        return measure(weights[section.base], [weights[m.model] for m in section.models])
