@@ -7,11 +7,12 @@ any text is passed over.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ import pyarrow.parquet as pq
 
 from core.errors import InputError
 from core.paragraphs import split_paragraphs
+from core.questions.records import Record
+from core.questions.tables import table_records
+from core.questions.workbook import workbook_records
 
-ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".xlsx", ".txt", ".md")
 
 _IDS = ("item_id", "id")
 _QUESTIONS = ("question", "prompt", "problem", "query", "instruction", "stem", "input", "text")
@@ -83,14 +87,38 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         with path.open("rb") as file:
             yield from enumerate(pq.read_table(file).to_pylist(), start=1)
         return
-    text = path.read_bytes().decode("utf-8-sig", "replace")
+    if ending == ".xlsx":
+        yield from _said(workbook_records(path))
+        return
+    text = _decoded(path.read_bytes())
     if ending in (".csv", ".tsv"):
-        yield from _csv_records(text)
-    elif ending in (".jsonl", ".json"):
+        yield from _table_records(text, path)
+    elif ending in (".jsonl", ".ndjson", ".json"):
         yield from _json_records(text)
     elif ending in (".txt", ".md"):
         paragraphs = split_paragraphs(text)
         yield from enumerate((text[start:end] for start, end in paragraphs), start=1)
+
+
+def _decoded(data: bytes) -> str:
+    """Returns a file's text; a byte order mark says where it is UTF-16."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig", "replace")
+
+
+def _table_records(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields a table's rows, numbered as ``eval.items`` does."""
+    try:
+        records = list(_said(table_records(text, path)))
+    except InputError:
+        records = list(_csv_records(text))
+    yield from records
+
+
+def _said(records: Iterable[Record]) -> Iterator[tuple[int, Any]]:
+    """Yields (number, value); what is no record still says what it says."""
+    for record in records:
+        yield record.number, record.raw if record.fault else record.value
 
 
 def _csv_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:

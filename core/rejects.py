@@ -70,6 +70,7 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     TOO_SHORT = "too_short"
     NOT_SCORED = "not_scored"
+    PAPER_SPECIFIC = "paper_specific"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from core.errors import EngineError
 from core.llm.engine import Engine, GenerateRequest, Generation, Score, ScoreRequest
 from core.llm.rules_judge import answer_judgement
 from core.llm.rules_qa import make_pairs
+from core.llm.rules_questions import answer_question
 from core.llm.rules_summary import answer_summary
 
 LABEL = "rules (no language model)"
@@ -23,6 +24,7 @@ class RulesEngine(Engine):
 
     ``qa``: ``title``, ``passage`` and ``pairs`` (at most). ``judge``: ``question``, ``answer`` and
     ``passage``, if there is one. ``summary``: see :mod:`core.llm.rules_summary`.
+    ``clean_question``: ``question``.
     """
 
     label = LABEL
@@ -65,4 +67,5 @@ _TASKS: Mapping[str, Callable[[GenerateRequest], Generation]] = {
     "qa": _answer_qa,
     "judge": answer_judgement,
     "summary": answer_summary,
+    "clean_question": answer_question,
 }

@@ -1,1 +1,1 @@
-"""A language model marks questions that only one paper can answer."""
+"""Taking out or rewriting questions that only the reader of one paper can answer."""

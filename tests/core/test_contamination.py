@@ -351,10 +351,16 @@ def test_any_text_column_counts_where_none_is_a_question(tmp_path: Path) -> None
     assert [i.question for i in read_benchmark("b", tmp_path / "x.txt")] == [LONG, SHORT]
 
 
-@pytest.mark.parametrize(("name", "content"), [("x.jsonl", ""), ("x.xlsx", "PK"), ("x.csv", "q\n")])
+@pytest.mark.parametrize(("name", "content"), [("x.jsonl", ""), ("x.csv", "q\n")])
 def test_a_benchmark_without_text_is_an_error(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match="holds no question"):
         read_benchmark("b", tmp_path / name)
     with pytest.raises(InputError, match="cannot read"):
-        read_benchmark("b", tmp_path / ("no" + name.replace("xlsx", "csv")))
+        read_benchmark("b", tmp_path / ("no" + name))
+
+
+def test_a_workbook_that_is_none_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.xlsx").write_text("PK")
+    with pytest.raises(InputError, match="no workbook that can be read"):
+        read_benchmark("b", tmp_path / "x.xlsx")

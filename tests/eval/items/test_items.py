@@ -45,7 +45,7 @@ def test_answer_forms(tmp_path: Path, answer: object, expected: int | None) -> N
         ({"answer": "C"}, "none of the 2 choices"),
         ({"answer": 2}, "none of the 2 choices"),
         ({"answer": -1}, "none of the 2 choices"),
-        ({"answer": "AB"}, "none of the 2 choices"),
+        ({"answer": "AB"}, "several answers"),
         ({"answer": True}, "neither a letter nor"),
         ({"answer": 1.0}, "neither a letter nor"),
         ({"answer": "A", "choices": ["B", "A"]}, "could mean 2"),
@@ -115,8 +115,8 @@ def test_csv_with_numbers(tmp_path: Path) -> None:
 
 
 def test_unknown_csv_names_its_columns(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="question;choices;answer") as caught:
-        read_items(write(tmp_path, "question;choices;answer\na;b;c\n", "q.csv"))
+    with pytest.raises(InputError, match="thing;others;key") as caught:
+        read_items(write(tmp_path, "thing;others;key\na;b;c\n", "q.csv"))
     assert "A, B, C, D" in caught.value.remedy
 
 
