@@ -59,6 +59,7 @@ def request_key(
         "prompt": request.prompt,
         "stop": list(request.stop),
         "max_tokens": request.max_tokens,
+        "prefill": request.prefill,
     }
     given = {name: value for name, value in later.items() if value not in ("", [], None)}
     return sha256_value([*parts, given] if given else parts)
@@ -67,9 +68,14 @@ def request_key(
 def prompt_digest(request: GenerateRequest) -> str:
     """Returns the SHA-256 of what a model is asked, for the column ``prompt_sha256``.
 
-    Of the list of chat turns, or of the text to be completed.
+    Of the list of chat turns, a begun answer being the last one, or of the text to be completed.
     """
-    return sha256_value(list(request.messages) if request.messages else request.prompt)
+    return sha256_value(_turns(request) if request.messages else request.prompt)
+
+
+def _turns(request: GenerateRequest) -> list[dict[str, str]]:
+    begun = [{"role": "assistant", "content": request.prefill}] if request.prefill else []
+    return [*request.messages, *begun]
 
 
 class RequestLog:
@@ -134,7 +140,7 @@ class RequestLog:
             return b""
         self._prompts.add(bytes.fromhex(digest))
         if request.messages:
-            return _line({"prompt_sha256": digest, "messages": list(request.messages)})
+            return _line({"prompt_sha256": digest, "messages": _turns(request)})
         return _line({"prompt_sha256": digest, "prompt": request.prompt})
 
     def _write(self, lines: bytes) -> None:

@@ -28,6 +28,8 @@ class GenerateRequest:
         task: what is asked (``qa``); the ``rules`` engine goes by it.
         inputs: the values the prompt was made from; only the ``rules`` engine reads them.
         seed: sampling seed of this request.
+        prefill: what the assistant's turn begins with (``<think>``), with ``messages`` only; it
+            is no part of the answer's text.
     """
 
     messages: tuple[dict[str, str], ...] = ()
@@ -38,6 +40,7 @@ class GenerateRequest:
     prompt: str = ""
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
+    prefill: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,14 @@ class ChoiceRequest:
         messages: chat turns instead of ``prompt``: rendered with the generation prompt.
         choices: the alternatives, with the space in front where one belongs (``" A"``). Cheapest
             where each is one token; right where not.
+        cut: a prompt longer than the context loses its beginning instead of being an error, as in
+            lm-eval; only engines that hold the tokenizer can, and where each choice is one token.
     """
 
     choices: tuple[str, ...]
     prompt: str = ""
     messages: tuple[dict[str, str], ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True)

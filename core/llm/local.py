@@ -15,6 +15,7 @@ How long texts are cut into windows is told in :mod:`core.llm.windows`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,31 @@ from core.llm.engine import (
 )
 from core.llm.local_load import check_head, load
 from core.llm.prompts import choice_ids, control_id, generate_ids, score_ids
+from core.llm.shared_prefix import Group, PrefixStates, can_share, group_prefixes
 from core.llm.windows import Window, batches, cut_windows
 from core.recipe.engine import Engine as EngineConfig
 
 _LOGIT_BUDGET = 1 << 25
 """Logits in float32 held at once: 128 MiB."""
 
+_CHOICES_AT_ONCE = 4096
+"""Prompts among which common beginnings are looked for."""
+
 _CPU_BATCH_TOKENS = 2048
 """A batch whose states stay in a core's cache: a quarter faster than one of 16,384 tokens."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A prompt's tokens, and the tokens to weigh behind them.
+
+    The last ``head_tokens`` of the prompt belong to the alternatives: what all of them begin with.
+    """
+
+    request: int
+    ids: list[int]
+    head_tokens: int
+    tokens: list[int]
 
 
 class TransformersEngine(Engine):
@@ -70,6 +88,7 @@ class TransformersEngine(Engine):
             self._batch_tokens = min(self._batch_tokens, _CPU_BATCH_TOKENS)
         self._work = {"forward_tokens": 0, "padding_tokens": 0, "repeated_texts": 0}
         self._grammars: Any = None
+        self._shares = can_share(self._model)
         check_head(self._model, self._device, model_path)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
@@ -95,28 +114,38 @@ class TransformersEngine(Engine):
     def choose(self, requests: Sequence[ChoiceRequest]) -> list[Choice]:
         """Weighs alternatives; see :class:`core.llm.engine.Engine`.
 
-        One forward pass per prompt where every alternative is one token.
+        One forward pass per prompt where every alternative is one token, and one for what many
+        prompts begin with.
         """
+        return [
+            choice
+            for start in range(0, len(requests), _CHOICES_AT_ONCE)
+            for choice in self._choose(requests[start : start + _CHOICES_AT_ONCE])
+        ]
+
+    def _choose(self, requests: Sequence[ChoiceRequest]) -> list[Choice]:
         answers: dict[int, Choice] = {}
-        jobs: list[tuple[int, list[int], list[int]]] = []
+        jobs: list[_Job] = []
         scored: list[int] = []
         for number, request in enumerate(requests):
             fault = choice_fault(request)
             try:
-                ids, tokens = ([], []) if fault else choice_ids(self._tokenizer, request)
+                ids, head, tokens = ([], [], []) if fault else choice_ids(self._tokenizer, request)
             except (BadTurnsError, UnicodeError, TypeError) as error:
-                fault, ids, tokens = str(error), [], []
-            if len(ids) >= self._limit:
+                fault, ids, head, tokens = str(error), [], [], []
+            if len(ids) + len(head) > self._limit and not (request.cut and tokens):
                 fault = f"prompt of {len(ids)} tokens; the context holds {self._limit}"
             if fault:
                 answers[number] = Choice((), fault)
             elif tokens is None:
                 scored.append(number)
             else:
-                jobs.append((number, ids, tokens))
-        for batch in batches([len(ids) for _, ids, _ in jobs], self._batch_tokens, True):
-            chosen = [jobs[n] for n in batch]
-            answers |= zip((n for n, _, _ in chosen), self._weigh(chosen), strict=True)
+                whole = [*ids, *head][-self._limit :]
+                jobs.append(_Job(number, whole, min(len(head), len(whole) - 1), tokens))
+        for group in self._groups(jobs):
+            members = [jobs[n] for n in group.members]
+            weighed = self._weigh_group(group.length_tokens, members)
+            answers |= zip((job.request for job in members), weighed, strict=True)
         fallback = super().choose([requests[n] for n in scored])
         answers |= zip(scored, fallback, strict=True)
         return [answers[n] for n in range(len(requests))]
@@ -150,7 +179,9 @@ class TransformersEngine(Engine):
         parts = torch.split_with_sizes(logprobs, [len(t) for t in targets])
         return [part.tolist() for part in parts]
 
-    def _states(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _states(
+        self, rows: Sequence[list[int]], prefix: PrefixStates | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the padded tokens (B, S) and the states (B, S, H) after each of them."""
         width, tokens = max(len(ids) for ids in rows), sum(len(ids) for ids in rows)
         self._work["forward_tokens"] += tokens
@@ -158,22 +189,60 @@ class TransformersEngine(Engine):
         # Whatever pads on the right is never attended to: causal attention needs no mask for it.
         padded = [ids + [0] * (width - len(ids)) for ids in rows]
         input_ids = torch.tensor(padded, device=self._device)
+        if prefix is not None:
+            return input_ids, prefix.continued(input_ids)
         hidden = self._model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
         return input_ids, hidden
 
+    def _groups(self, jobs: Sequence[_Job]) -> list[Group]:
+        if self._shares:
+            return group_prefixes([job.ids[: len(job.ids) - job.head_tokens] for job in jobs])
+        return [Group(0, [*range(len(jobs))])]
+
     @torch.inference_mode()
-    def _weigh(self, jobs: Sequence[tuple[int, list[int], list[int]]]) -> list[Choice]:
+    def _weigh_group(self, prefix_tokens: int, jobs: Sequence[_Job]) -> list[Choice]:
+        """Weighs alternatives after prompts of which the first tokens are the same."""
+        prefix = None
+        if prefix_tokens:
+            ids = torch.tensor([jobs[0].ids[:prefix_tokens]], device=self._device)
+            prefix = PrefixStates(self._model.base_model, ids)
+            self._work["forward_tokens"] += prefix_tokens
+        rests = [len(job.ids) - prefix_tokens for job in jobs]
+        # The keys and values of the beginning are laid out again for each text of a batch.
+        most = max(1, self._config.batch_tokens // (prefix_tokens + max(rests, default=0) + 1))
+        found: dict[int, Choice] = {}
+        for batch in batches(rests, self._batch_tokens, spare_padding=True):
+            for start in range(0, len(batch), most if prefix_tokens else len(batch)):
+                part = batch[start : start + most] if prefix_tokens else batch
+                weighed = self._weigh([jobs[n] for n in part], prefix, prefix_tokens)
+                found |= zip(part, weighed, strict=True)
+        return [found[n] for n in range(len(jobs))]
+
+    def _weigh(
+        self, jobs: Sequence[_Job], prefix: PrefixStates | None, prefix_tokens: int
+    ) -> list[Choice]:
         """Returns the log-probabilities of each job's tokens after its prompt."""
-        _, hidden = self._states([ids for _, ids, _ in jobs])
-        last = [len(ids) - 1 for _, ids, _ in jobs]
-        states = hidden[torch.arange(len(jobs)), last]  # (B, H)
-        repeats = torch.tensor([len(tokens) for _, _, tokens in jobs], device=self._device)
-        targets = [token for _, _, tokens in jobs for token in tokens]
+        _, hidden = self._states([job.ids[prefix_tokens:] for job in jobs], prefix)
+        rows: list[int] = []
+        places: list[int] = []
+        targets: list[int] = []
+        for row, job in enumerate(jobs):
+            end = len(job.ids) - prefix_tokens
+            heads = range(end - job.head_tokens, end)
+            rows += [row] * (len(heads) + len(job.tokens))
+            # The state before a token predicts it; all alternatives follow the last one.
+            places += [*(place - 1 for place in heads), *[end - 1] * len(job.tokens)]
+            targets += [*job.ids[len(job.ids) - len(heads) :], *job.tokens]
         logprobs = self._gather(
-            states.repeat_interleave(repeats, dim=0), torch.tensor(targets, device=self._device)
-        )
-        parts = torch.split_with_sizes(logprobs, repeats.tolist())
-        return [Choice(tuple(part.tolist())) for part in parts]
+            hidden[rows, places], torch.tensor(targets, device=self._device)
+        ).tolist()
+        choices: list[Choice] = []
+        for job in jobs:
+            common = sum(logprobs[: job.head_tokens])
+            end = job.head_tokens + len(job.tokens)
+            choices.append(Choice(tuple(common + x for x in logprobs[job.head_tokens : end])))
+            del logprobs[:end]
+        return choices
 
     def _gather(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns log P(target) per row; hidden is (N, H), targets (N,)."""

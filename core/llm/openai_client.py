@@ -124,6 +124,8 @@ class OpenAiEngine(Engine):
         if request.messages:
             date = {"chat_template_kwargs": {"date_string": DEFAULT_DATE_STRING}}
             body |= {"messages": list(request.messages), **self._extra(date)}
+            if request.prefill:
+                body |= self._begun(request.prefill, body["messages"])
             return Post("chat/completions", body)
         # A server reads control tokens written out in a text as such.
         check_turns([{"role": "user", "content": request.prompt}])
@@ -143,6 +145,13 @@ class OpenAiEngine(Engine):
         }
         return Post("completions", body)
 
+    def _begun(self, prefill: str, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """Returns vLLM's way to go on with an answer; OpenAI's own service has none."""
+        fields = self._extra({"add_generation_prompt": False, "continue_final_message": True})
+        if not fields:
+            raise ValueError("this service cannot go on with a begun answer (prefill)")
+        return {"messages": [*messages, {"role": "assistant", "content": prefill}], **fields}
+
     def _extra(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Returns vLLM's additions; OpenAI's own service refuses fields it does not know."""
         return {} if "api.openai.com" in str(self._config.base_url) else fields
@@ -159,13 +168,25 @@ def _posts(make: Callable[[Request], Post], requests: Sequence[Request]) -> Iter
 
 def _generation(answer: dict[str, Any]) -> Generation:
     choice, usage = answer["choices"][0], answer.get("usage") or {}
-    text = choice["message"]["content"] if "message" in choice else choice["text"]
     return Generation(
-        text=text or "",
+        text=answer_text(choice),
         finish_reason=choice.get("finish_reason") or "stop",
         prompt_tokens=int(usage.get("prompt_tokens", 0)),
         completion_tokens=int(usage.get("completion_tokens", 0)),
     )
+
+
+def answer_text(choice: dict[str, Any]) -> str:
+    """Returns what was written; thoughts that the server took apart come first again."""
+    message = choice.get("message")
+    if message is None:
+        return choice["text"] or ""
+    thoughts = message.get("reasoning") or message.get("reasoning_content")
+    answer = message["content"]
+    if not isinstance(thoughts, str):
+        return answer or ""
+    # Thoughts that were never ended have no answer behind them: the mark would feign one.
+    return f"{thoughts}</think>{answer}" if answer else thoughts
 
 
 def _prefix(request: ScoreRequest) -> str:
@@ -203,4 +224,4 @@ def _key(config: EngineConfig) -> str | None:
     return key
 
 
-__all__ = ["OpenAiEngine"]
+__all__ = ["OpenAiEngine", "answer_text"]

@@ -70,14 +70,16 @@ def generate_ids(tokenizer: PreTrainedTokenizerBase, request: GenerateRequest) -
 
     Args:
         tokenizer: the model's.
-        request: chat turns, or a plain prompt, which gets the beginning-of-text token in front.
+        request: chat turns, and what the answer begins with; or a plain prompt, which gets the
+            beginning-of-text token in front.
 
     Raises:
         BadTurnsError: the conversation cannot be rendered, or there is nothing to continue.
         EngineError: as for :func:`chat_ids`.
     """
     if request.messages:
-        return chat_ids(tokenizer, request.messages)
+        ids = chat_ids(tokenizer, request.messages)
+        return [*ids, *_plain_ids(tokenizer, request.prefill)] if request.prefill else ids
     ids = _text_ids(tokenizer, request.prompt)
     if not ids:
         raise BadTurnsError("an empty prompt, and the tokenizer has no beginning-of-text token")
@@ -86,16 +88,18 @@ def generate_ids(tokenizer: PreTrainedTokenizerBase, request: GenerateRequest) -
 
 def choice_ids(
     tokenizer: PreTrainedTokenizerBase, request: ChoiceRequest
-) -> tuple[list[int], list[int] | None]:
-    """Returns a prompt's tokens and the one token of each alternative.
+) -> tuple[list[int], list[int], list[int] | None]:
+    """Returns a prompt's tokens and those of the alternatives, where they differ in the last alone.
 
     Args:
         tokenizer: the model's.
         request: what to weigh.
 
     Returns:
-        ``(ids, tokens)``; ``tokens`` is None where the alternatives must be scored instead: one of
-        them is several tokens, or changes the prompt's own when it follows.
+        ``(ids, head, tokens)``: the prompt, what all alternatives begin with (nothing where each is
+        one token; a small vocabulary may cut ``" A"`` in two), and the last token of each.
+        ``tokens`` is None where the alternatives must be scored instead: they differ in more, or
+        one changes the prompt's own tokens when it follows.
 
     Raises:
         BadTurnsError: the conversation cannot be rendered, or there is nothing to continue.
@@ -103,13 +107,23 @@ def choice_ids(
     """
     if request.messages:
         ids = chat_ids(tokenizer, request.messages)
-        longer = [[*ids, *_plain_ids(tokenizer, choice)] for choice in request.choices]
+        end: list[int] = []
+        longer = [_plain_ids(tokenizer, choice) for choice in request.choices]
     else:
         ids = generate_ids(tokenizer, GenerateRequest(prompt=request.prompt))
-        longer = [_text_ids(tokenizer, request.prompt + choice) for choice in request.choices]
-    if any(other[:-1] != ids for other in longer):
-        return ids, None
-    return ids, [other[-1] for other in longer]
+        # The last line stands for a long prompt where its tokens are the prompt's last ones: what
+        # follows changes tokens near the end or none, and the first of them are looked at too.
+        line = request.prompt[request.prompt.rfind("\n") + 1 :]
+        end = _plain_ids(tokenizer, line)
+        if not end or ids[-len(end) :] != end:
+            line, end = request.prompt, ids
+            longer = [_text_ids(tokenizer, line + choice) for choice in request.choices]
+        else:
+            longer = [_plain_ids(tokenizer, line + choice) for choice in request.choices]
+    before = longer[0][:-1]
+    if before[: len(end)] != end or any(other[:-1] != before for other in longer):
+        return ids, [], None
+    return ids, before[len(end) :], [other[-1] for other in longer]
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

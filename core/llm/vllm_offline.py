@@ -185,7 +185,11 @@ class VllmEngine(Engine):
             try:
                 if fault := choice_fault(request):
                     raise BadTurnsError(fault)
-                ids, tokens = choice_ids(self._tokenizer, request)
+                ids, head, tokens = choice_ids(self._tokenizer, request)
+                if head:
+                    tokens = None
+                if request.cut and tokens:
+                    ids = ids[-(self._limit - 1) :]
                 self._check_room(ids)
             except (BadTurnsError, UnicodeError, TypeError) as error:
                 answers[number] = Choice((), str(error))

@@ -22,6 +22,22 @@ def test_defaults() -> None:
     assert section.mcq.chat_models == ["sft", "instruct", "merged"]
 
 
+def test_modes_and_engines_by_model() -> None:
+    mcq = GOOD["mcq"] | {
+        "mode": "letter",
+        "modes": {"merged": ["letter", "reasoning"], "base": "choice"},
+        "engines": {"far": {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1"}},
+    }
+    models = {"base": "train.base", "sft": "train.sft", "merged": "merge.merged", "far": "astro"}
+    section = Eval.model_validate(GOOD | {"models": models, "mcq": mcq})
+    assert [section.mcq.modes_of(model) for model in models] == [
+        ["choice"], ["letter"], ["letter", "reasoning"], ["letter"],
+    ]  # fmt: skip
+    assert section.mcq.engine_of("far").kind == "openai"
+    assert section.mcq.engine_of("base").kind == "transformers"
+    assert list(section.local_models()) == ["base", "sft", "merged"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -30,6 +46,14 @@ def test_defaults() -> None:
         ({"mcq": {"benchmarks": [{"name": "../a", "path": "a.jsonl"}]}}, "match pattern"),
         ({"mcq": {"benchmarks": GOOD["mcq"]["benchmarks"] * 2}}, "two entries of benchmarks"),
         ({"heldout": GOOD["heldout"] * 2}, "two entries of heldout"),
+        ({"mcq": GOOD["mcq"] | {"modes": {"bsae": "letter"}}}, "there is no model 'bsae'"),
+        ({"mcq": GOOD["mcq"] | {"modes": {"base": []}}}, "'base' has no mode"),
+        ({"mcq": GOOD["mcq"] | {"modes": {"base": ["json", "json"]}}}, r"entries of modes\.base"),
+        ({"mcq": GOOD["mcq"] | {"modes": {"base": "letters"}}}, "'choice', 'letter', 'json'"),
+        ({"mcq": GOOD["mcq"] | {"engines": {"x": {}}}}, "mcq.engines: there is no model 'x'"),
+        ({"mcq": GOOD["mcq"] | {"engine": {"kind": "openai"}}}, "needs the key 'base_url'"),
+        ({"mcq": GOOD["mcq"] | {"engine": {"model": "x"}}}, "named in eval.models"),
+        ({"mcq": GOOD["mcq"] | {"permutations": 120}}, "less than or equal to 119"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:

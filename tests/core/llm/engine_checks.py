@@ -44,6 +44,23 @@ def check_plain_prompts(engine: Engine, folder: Path) -> None:
     assert (short.completion_tokens, short.finish_reason) == (3, "length")
 
 
+def check_begun_answers(engine: Engine, folder: Path) -> None:
+    """An answer goes on from what it was begun with, which is not repeated."""
+    requests = [
+        GenerateRequest(USER, prefill=prefill, max_tokens=4, seed=1)
+        for prefill in ("", "<think>", "The planet is Jupiter")
+    ]
+    answers = engine.generate(requests)
+    theirs = transformers(folder).generate(requests)
+    assert [answer.error for answer in answers] == [None, None, None]
+    # As many tokens as there are in the turns, the header of the answer and its beginning.
+    assert [a.prompt_tokens for a in answers] == [t.prompt_tokens for t in theirs]
+    assert answers[0].prompt_tokens < answers[1].prompt_tokens < answers[2].prompt_tokens
+    assert not any(
+        a.text.startswith(r.prefill) for a, r in zip(answers[1:], requests[1:], strict=True)
+    )
+
+
 def check_choices(engine: Engine, folder: Path) -> None:
     """Alternatives weigh what one forward pass per alternative says."""
     requests = [

@@ -16,9 +16,10 @@ import pytest
 from core.errors import EngineError
 from core.llm import Engine, GenerateRequest, Generation, ScoreRequest, open_engine
 from core.llm.cache import RequestLog, cached_generate
+from core.llm.openai_client import answer_text
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
-from tests.core.llm.engine_checks import check_choices, check_plain_prompts
+from tests.core.llm.engine_checks import check_begun_answers, check_choices, check_plain_prompts
 from tests.core.llm.server_process import (
     Journal,
     ServerProcess,
@@ -103,6 +104,22 @@ def test_plain_prompts(engine: Engine, tiny_folder: Path) -> None:
     check_plain_prompts(engine, tiny_folder)
     (written,) = engine.generate([GenerateRequest(prompt="a<|eot_id|>")])
     assert "control token" in str(written.error)
+
+
+def test_begun_answers(engine: Engine, tiny_folder: Path) -> None:
+    check_begun_answers(engine, tiny_folder)
+
+
+def test_thoughts_taken_apart_by_the_server_come_first_again() -> None:
+    def read(**message: str | None) -> str:
+        return answer_text({"message": message})
+
+    assert read(content="B", reasoning="So B.") == "So B.</think>B"
+    assert read(content="B", reasoning_content="So B.") == "So B.</think>B"
+    # Cut off while thinking: there is no answer, and no mark that would feign one.
+    assert read(content=None, reasoning="So") == "So"
+    assert read(content="B", reasoning=None) == "B"
+    assert read(content=None) == ""
 
 
 def test_choices(engine: Engine, tiny_folder: Path) -> None:

@@ -14,7 +14,7 @@ from core.errors import EngineError
 from core.llm import Engine, GenerateRequest, ScoreRequest, open_engine
 from core.recipe.engine import Engine as EngineConfig
 from core.recipe.engine import Sampling
-from tests.core.llm.engine_checks import check_choices, check_plain_prompts
+from tests.core.llm.engine_checks import check_begun_answers, check_choices, check_plain_prompts
 
 USER = ({"role": "user", "content": "Which planet is the largest?"},)
 SCHEMA: dict[str, Any] = {
@@ -86,6 +86,10 @@ def test_scores_equal_the_transformers_engine(engine: Engine, tiny_folder: Path)
 
 def test_plain_prompts(engine: Engine, tiny_folder: Path) -> None:
     check_plain_prompts(engine, tiny_folder)
+
+
+def test_begun_answers(engine: Engine, tiny_folder: Path) -> None:
+    check_begun_answers(engine, tiny_folder)
 
 
 def test_choices(engine: Engine, tiny_folder: Path) -> None:

@@ -11,13 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import InputError
 from core.llm import Score
-from core.recipe.eval import Benchmark, Mcq
-from core.recipe.train import TinyModel
+from core.recipe.mcq import Benchmark, Mcq
 from core.schema import PREDICTION
 from core.sources import SourceIndex
 from core.stage import StageContext
-from core.tiny import make_tiny_llama, save_model, train_tokenizer
-from eval.mcq.stage import McqStage, choice_scores
+from eval.mcq.predict import choice_scores
+from eval.mcq.stage import McqStage
 
 QUESTIONS = [
     ("What powers a star on the main sequence?", ["Fusion of hydrogen", "Friction", "Decay", "It"]),
@@ -25,24 +24,6 @@ QUESTIONS = [
     ("Where do long-period comets come from?", ["The Oort cloud", "Saturn", "The Sun"]),
 ]
 ANSWERS = ["A", "A", None]
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    texts = [q + " " + " ".join(choices) for q, choices in QUESTIONS] * 3
-    tokenizer = train_tokenizer(texts, 400)
-    shape = TinyModel(
-        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=256,
-    )  # fmt: skip
-    model = make_tiny_llama(shape, tokenizer, seed=3)
-    with torch.no_grad():
-        # Random initialisation is nearly uniform; sharper weights make the answers differ.
-        for weight in model.parameters():
-            weight.mul_(4 if weight.dim() > 1 else 1)
-    save_model(model, tokenizer, folder)
-    return folder
 
 
 @pytest.fixture
@@ -74,8 +55,10 @@ class Reference:
         ids = self.tokenizer(prefix, add_special_tokens=False)["input_ids"]
         return [self.tokenizer.bos_token_id, *ids]
 
-    def chat(self, question: str) -> list[int]:
+    def chat(self, question: str, system: str = "") -> list[int]:
         turns = [{"role": "user", "content": question}]
+        if system:
+            turns.insert(0, {"role": "system", "content": system})
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -139,7 +122,8 @@ def test_letter_mode_against_hf_forward(asked: StageContext, model_folder: Path,
             f"\n{mark}. {text}" for mark, text in zip("ABCD", choices, strict=False)
         )
         if name == "merged":
-            context, lead = reference.chat(f"{listed}\nAnswer with the letter only."), ""
+            asked_for = f"{listed}\nAnswer with the letter only."
+            context, lead = reference.chat(asked_for, "You are an expert in astronomy."), ""
         else:
             context, lead = reference.plain(f"Question: {listed}\nAnswer:"), " "
         marks = "ABCD"[: len(choices)]
