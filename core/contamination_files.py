@@ -15,7 +15,7 @@ from typing import Any
 
 from core.benchmark_text import BenchmarkItem, read_benchmark
 from core.contamination import ContaminationIndex
-from core.errors import RecipeError
+from core.errors import InputError, RecipeError
 from core.overlap import Rules
 from core.recipe.decontaminate import Decontaminate
 
@@ -100,9 +100,24 @@ def contamination_report(
 
 
 def read_found(folder: Path) -> dict[str, set[str]]:
-    """Returns benchmark to the ids of its items that the report lists as found."""
-    content = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
-    return {
-        name: {found["item_id"] for found in entry["found"]}
-        for name, entry in content["benchmarks"].items()
-    }
+    """Returns benchmark to the ids of its items that the report lists as found.
+
+    Args:
+        folder: of the stage that wrote the report.
+
+    Raises:
+        InputError: there is no report, or it is not what the stage writes.
+    """
+    path = folder / REPORT_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: {str(found["item_id"]) for found in entry["found"]}
+            for name, entry in content["benchmarks"].items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"cannot read which questions the corpus held: {error}",
+            where=str(path),
+            remedy="run: astromill corpus contamination-report RECIPE",
+        ) from error

@@ -1,11 +1,13 @@
 """Plain sentences on whether the models do what they are trained for.
 
-Two questions, asked of the models after the first (the start):
+Three questions, asked of the models after the first (the start):
 
 * Did in-domain held-out perplexity fall by at least 30% against the first model? Asked of ``cpt``
   where there is one, since that is the stage trained on such text; else of all.
 * Is in-domain accuracy above guessing by more than the interval: Wilson's low end > chance? Asked
   of all but ``cpt``, which has not been taught to answer; of it too where it is the only one.
+* Is the in-domain accuracy of the same models above the first one's, over the questions that both
+  were asked? By McNemar's exact test, which sees what two overlapping intervals hide.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from eval.scores.paired import SIGNIFICANT
 
 PERPLEXITY_FALL = 0.30
 """Share by which continued pretraining should lower in-domain perplexity."""
@@ -39,17 +43,61 @@ def interval_text(values: dict[str, Any]) -> str:
     return f"{percent(values['accuracy'])} [{low:.1f}, {high:.1f}]"
 
 
-def verdicts(models: Sequence[dict[str, Any]]) -> list[Verdict]:
-    """Returns the verdicts over the ``models`` entries of ``scores.json``, first model first."""
+def points(values: dict[str, Any]) -> str:
+    """Returns a difference with its interval in points: ``+27.5 points [16.1, 38.0]``."""
+    found, low, high = (100 * values[key] for key in ("difference", "low", "high"))
+    return f"{found:+.1f} points [{low:.1f}, {high:.1f}]"
+
+
+def p_text(p_value: float) -> str:
+    """Returns a p-value as ``p = 0.012``, or ``p < 0.001``."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def verdicts(
+    models: Sequence[dict[str, Any]], paired: Sequence[dict[str, Any]] = ()
+) -> list[Verdict]:
+    """Returns the verdicts over the ``models`` and ``paired`` entries of ``scores.json``.
+
+    Args:
+        models: first model first.
+        paired: comparisons with the first one are used, others passed over.
+    """
     said: list[Verdict] = []
     later = list(models[1:])
-    for model in [m for m in later if m["name"] == "cpt"] or later:
-        said += _perplexity_verdicts(models[0], model)
-    for model in [m for m in later if m["name"] != "cpt"] or later:
+    seen = {_model_of(models[0])} if models else set()
+    for model in [m for m in later if _model_of(m) == "cpt"] or later:
+        # A model asked in several modes has several entries, but one likelihood.
+        if _model_of(model) not in seen:
+            seen.add(_model_of(model))
+            said += _perplexity_verdicts(models[0], model)
+    taught = [m for m in later if _model_of(m) != "cpt"] or later
+    for model in taught:
         values = model["groups"].get("domain")
         if values and values["accuracy"] is not None:
             said.append(_chance_verdict(model["name"], values))
+    names = {m["name"] for m in taught}
+    for entry in paired:
+        if entry["group"] == "domain" and entry["a"] == models[0]["name"] and entry["b"] in names:
+            said.append(_paired_verdict(entry))
     return said
+
+
+def _model_of(model: dict[str, Any]) -> str:
+    """Returns which model an entry is of; its name is that of its label."""
+    return str(model.get("model", model["name"]))
+
+
+def _paired_verdict(entry: dict[str, Any]) -> Verdict:
+    numbers = (
+        f"{points(entry)} over the same {entry['total']} questions (McNemar, "
+        f"{p_text(entry['p_value'])})"
+    )
+    start = f"{entry['b']}: in-domain accuracy against {entry['a']}: {numbers}"
+    if entry["p_value"] >= SIGNIFICANT:
+        return Verdict(f"{start}: no clear difference.", False)
+    better = entry["difference"] > 0
+    return Verdict(f"{start}: {'better' if better else 'worse'}.", better)
 
 
 def _chance_verdict(name: str, values: dict[str, Any]) -> Verdict:

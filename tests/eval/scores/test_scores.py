@@ -7,12 +7,13 @@ import json
 import math
 from typing import Any
 
+import polars as pl
 import pytest
 from rich.console import Console
 from statsmodels.stats.proportion import proportion_confint
 
 from core.stage import StageContext
-from eval.scores.stage import heldout_scores
+from eval.scores.likelihood import heldout_scores
 from eval.scores.table import score_table
 from eval.scores.verdicts import verdicts
 
@@ -43,14 +44,14 @@ def test_heldout_scores(finished_run: StageContext) -> None:
     assert (base["documents"], base["tokens"], base["bytes"]) == (3, 3000, 12000)
     assert base["perplexity"] == pytest.approx(math.exp(5.2))
     assert base["bits_per_byte"] == pytest.approx(5.2 / math.log(2) / 4)
-    assert heldout_scores([])["perplexity"] is None
-    broken = {"tokens": 1, "bytes": 1, "negative_log_likelihood": 1e5}
-    assert heldout_scores([broken])["perplexity"] is None
+    broken = pl.DataFrame({"tokens": [1], "bytes": [1], "negative_log_likelihood": [1e5]})
+    assert heldout_scores(broken)["perplexity"] is None
+    assert heldout_scores(broken.head(0))["perplexity"] is None
 
 
 def test_verdicts_of_a_good_run(finished_run: StageContext) -> None:
     scores = load(finished_run)
-    assert scores["verdict_holds"] == [True, True, True]
+    assert scores["verdict_holds"] == [True] * 5
     assert scores["verdicts"][0] == (
         "cpt: in-domain held-out perplexity (astronomy) fell by 66.7%, from 181.3 (base) to 60.3: "
         "at least 30%."
@@ -59,6 +60,41 @@ def test_verdicts_of_a_good_run(finished_run: StageContext) -> None:
         "sft: in-domain accuracy 53.8% [42.9, 64.3] over 80 questions is above chance"
         in (scores["verdicts"][1])
     )
+
+
+def test_verdicts_compare_on_the_same_questions(finished_run: StageContext) -> None:
+    """The fixture's models have nested right answers, so 24 are the later model's alone."""
+    scores = load(finished_run)
+    paired = [p for p in scores["paired"] if p["group"] == "domain" and p["b"] == "sft"]
+    assert [(p["a"], p["a_only"], p["b_only"], p["total"]) for p in paired] == [("base", 0, 24, 80)]
+    assert scores["verdicts"][3] == (
+        "sft: in-domain accuracy against base: +30.0 points [21.1, 40.8] over the same 80 "
+        "questions (McNemar, p < 0.001): better."
+    )
+
+
+def test_paired_verdicts_say_worse_and_unclear() -> None:
+    entry = {"a": "base", "group": "domain", "total": 9, "low": -0.3, "high": 0.1}
+    models = [model("base", 0.2, 0.3, 100.0), model("x", 0.3, 0.4, 10.0)]
+    said = [
+        verdicts(models, [entry | {"b": "x", "difference": d, "p_value": p}])[-1]
+        for d, p in ((-0.2, 0.01), (0.2, 0.2))
+    ]
+    assert [v.holds for v in said] == [False, False]
+    assert said[0].sentence.endswith("(McNemar, p = 0.010): worse.")
+    assert said[1].sentence.endswith("(McNemar, p = 0.200): no clear difference.")
+    other = entry | {"b": "x", "difference": 0.2, "p_value": 0.01, "group": "general"}
+    assert len(verdicts(models, [other])) == len(verdicts(models))
+
+
+def test_a_model_in_two_modes_is_judged_once_by_its_perplexity() -> None:
+    models = [
+        model("base", 0.2, 0.3, 100.0),
+        model("x · letter", 0.3, 0.4, 10.0) | {"model": "x"},
+        model("x · json", 0.3, 0.4, 10.0) | {"model": "x"},
+    ]
+    perplexity = [v for v in verdicts(models) if "perplexity" in v.sentence]
+    assert [v.sentence.partition(":")[0] for v in perplexity] == ["x · letter"]
 
 
 def model(
