@@ -1,0 +1,1 @@
+"""Plots of the report as inline SVG that follows the page's light or dark colours."""
