@@ -40,9 +40,16 @@ def test_every_stage_has_its_command(checkout: Path) -> None:
     folder = checkout / "recipes"
     replay = "corpus.replay={paths: [general.parquet]}"
     second = "synth.judge.second={engine: {kind: rules}}"
+    more = [
+        "eval.value={}",
+        "eval.cleaning={engine: {kind: rules}, path: samples/mcq/astronomy.jsonl}",
+        "eval.general={tasks: [{name: leaderboard_ifeval, path: ifeval}]}",
+        "merge.sweep={weights: [0.0, 1.0]}",
+    ]
     recipes = [
-        load_recipe(folder / "demo.yaml", [replay, second]),
+        load_recipe(folder / "demo.yaml", [replay, second, *more]),
         load_recipe(folder / "sources.yaml"),
+        load_recipe(folder / "control-demo.yaml"),
     ]
     made = {name for recipe in recipes for name in build_pipeline(recipe).stages}
     known = [f"{group}.{step}" for group, steps in _STAGES.items() for step in steps]
