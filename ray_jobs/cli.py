@@ -17,17 +17,27 @@ from rich.table import Table
 
 from core.errors import AstromillError, InputError
 from core.recipe import Recipe, load_recipe
+from ray_jobs.chat_commands import add_chat_commands
+from ray_jobs.cleaning_commands import CLEANING_OWN_COMMANDS, add_cleaning_commands
 from ray_jobs.corpus_commands import OWN_COMMANDS, add_corpus_commands
 from ray_jobs.execute import execute, explain
+from ray_jobs.export_commands import add_export_commands
+from ray_jobs.general_commands import GENERAL_OWN_COMMANDS, add_general_commands
 from ray_jobs.inspect_path import inspect_path
 from ray_jobs.judge_commands import JUDGE_OWN_COMMANDS, add_judge_commands
+from ray_jobs.merge_commands import add_merge_commands
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.publish_commands import add_publish_commands
+from ray_jobs.release_commands import add_release_commands
+from ray_jobs.report_commands import add_report_commands
+from ray_jobs.score_commands import SCORE_OWN_COMMANDS, add_score_commands
+from ray_jobs.serve_commands import add_serve_commands
 from ray_jobs.submit_commands import add_submit_commands
 from ray_jobs.synth_commands import add_synth_commands
 from ray_jobs.trace_commands import add_trace_commands
 from ray_jobs.train_commands import add_train_commands
+from ray_jobs.value_commands import add_value_commands
 from ray_jobs.watch import watch as watch_run
 
 _DEMO = "recipes/demo.yaml"
@@ -189,25 +199,48 @@ _STAGES = {
         "conversations": "Turn pairs into conversations.",
         "metadata": "Ask for titles, dates, identifiers and authors.",
         "instruct": "Read general instruction conversations.",
+        "control": "Turn unrelated questions into conversations in the benchmark's format.",
         "mixture_rows": "Describe every conversation: size, signature, benchmark questions.",
         "mixture_plan": "Choose what the mixture takes, and its order.",
         "mixture_pick": "Take the chosen conversations.",
         "mixture": "Shuffle them into one data set.",
         "sft_tokens": "Render and pack the mixture for fine-tuning.",
         "instruct_tokens": "Render and pack the instruction conversations.",
+        "control_tokens": "Render and pack the control's conversations.",
     },
     "train": {
         "base": "Take or make the base model and tokenizer.",
     },
-    "merge": {"merged": "Merge models through mergekit."},
+    "merge": {
+        "merged": "Merge models through mergekit.",
+        "sweep": "Score the merge at several weights.",
+        "sweep_figure": "Draw the sweep.",
+    },
     "eval": {
         "mcq": "Answer the multiple-choice benchmarks.",
         "heldout": "Score held-out text.",
         "scores": "Gather scores with intervals.",
+        "general_tasks": "Ask the tasks of general benchmarks through lm-eval.",
+        "general": "Add up the general benchmarks and draw them.",
+        "control": "Compare the merge with the control.",
+        "value": "Place the run's models by score and cost.",
+        "questions_clean": "Find questions that need one paper, with a language model.",
+        "questions_report": "Write the cleaned questions and the account.",
         "report": "Write the HTML report.",
     },
 }
 """Every stage there is, for ``--help``; a recipe makes some or all of them."""
+
+
+_OWN_COMMANDS = {
+    *OWN_COMMANDS,
+    *JUDGE_OWN_COMMANDS,
+    *GENERAL_OWN_COMMANDS,
+    *SCORE_OWN_COMMANDS,
+    *CLEANING_OWN_COMMANDS,
+    "merge.sweep",
+}
+"""Stages whose command does more than run them."""
 
 
 def _stage_command(name: str, text: str) -> Callable[..., None]:
@@ -234,8 +267,15 @@ def _add_stages() -> None:
             add_judge_commands(group_app)
         if group == "train":
             add_train_commands(group_app)
+            add_export_commands(group_app)
+        if group == "merge":
+            add_merge_commands(group_app)
+        if group == "eval":
+            add_general_commands(group_app)
+            add_score_commands(group_app)
+            add_cleaning_commands(group_app)
         for step, text in steps.items():
-            if f"{group}.{step}" in (*OWN_COMMANDS, *JUDGE_OWN_COMMANDS):
+            if f"{group}.{step}" in _OWN_COMMANDS:
                 continue
             command = step.replace("_", "-")
             shown = example(f"astromill {group} {command} {_DEMO}")
@@ -247,6 +287,11 @@ _add_stages()
 add_submit_commands(app)
 add_publish_commands(app)
 add_trace_commands(app)
+add_value_commands(app)
+add_report_commands(app)
+add_chat_commands(app)
+add_serve_commands(app)
+add_release_commands(app)
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ from core.recipe import LoadedRecipe, Recipe
 from core.recipe.corpus import Corpus, Perplexity
 from core.recipe.dedup import Dedup
 from core.recipe.engine import Engine
-from core.recipe.eval import Eval
-from core.recipe.merge import Merge
 from core.recipe.sources import WikipediaSource
 from core.recipe.synth import Synth
 from core.recipe.train import Train, Trainer
@@ -36,11 +34,7 @@ from corpus.replay_sources import ReplayDocumentsStage, ReplayIndexStage
 from corpus.threshold import ThresholdStage
 from corpus.tokens import TokensStage
 from corpus.wikipedia.stage import WikiPagesStage
-from eval.heldout import HeldoutStage
-from eval.mcq.stage import McqStage
-from eval.report.stage import ReportStage
-from eval.scores.stage import ScoresStage
-from merge.stage import MergeStage
+from ray_jobs.eval_pipeline import eval_stages, merge_stages
 from ray_jobs.stage_needs import apply_needs
 from ray_jobs.synth_pipeline import synth_stages
 from train.base import BaseModelStage
@@ -76,10 +70,9 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
         stages += _synth(recipe, recipe.synth, recipe.train, _last_documents(stages))
     elif recipe.synth:
         raise _needs("synth", "train")
-    if recipe.merge:
-        stages.append(MergeStage(recipe.merge))
+    stages += merge_stages(recipe)
     if recipe.eval:
-        stages += _eval(recipe.eval, recipe.merge, recipe.name, stages)
+        stages += eval_stages(recipe.eval, recipe.name, stages)
     apply_needs(stages, recipe.cluster.stages)
     ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=recipe.seed)
     return Pipeline(stages, ctx)
@@ -239,13 +232,7 @@ def _synth(recipe: Recipe, synth: Synth, train: Train, documents: str) -> list[A
         stages.append(
             TrainStage("train.instruct", instruct, "synth.instruct_tokens", instruct.init)
         )
-    return stages
-
-
-def _eval(section: Eval, merge: Merge | None, title: str, before: list[AnyStage]) -> list[AnyStage]:
-    stages: list[AnyStage] = [McqStage(section.mcq, section.models)]
-    if section.heldout:
-        stages.append(HeldoutStage(section.heldout, section.models))
-    stages.append(ScoresStage(section.models, section.mcq.benchmarks, section.heldout))
-    stages.append(ReportStage(title, [s.name for s in [*before, *stages]]))
+    if synth.control is not None:
+        control = _resolved(train.control, "control", length)
+        stages.append(TrainStage("train.control", control, "synth.control_tokens", control.init))
     return stages

@@ -8,6 +8,7 @@
         +-> [metadata] ---------------------------------------------------+
     files -> [instruct] --------------------------------------------------+
                  +-> instruct_tokens
+    questions -> [control] -> control_tokens
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from collections.abc import Mapping
 from core.graph import AnyStage
 from core.overlap import Rules
 from core.recipe.synth import Synth
+from eval.items import load_items
 from synth.chat_tokens import ChatTokensStage
+from synth.control import ControlStage
 from synth.conversations import QaConversationsStage
 from synth.instruct.stage import InstructStage
 from synth.judge.keep import PairsStage
@@ -77,6 +80,11 @@ def synth_stages(
         stages.append(
             ChatTokensStage("synth.instruct_tokens", "synth.instruct", tokenizer, synth.chat)
         )
+    if synth.control is not None:
+        stages += [
+            ControlStage(synth.control, load_items, benchmarks, rules),
+            ChatTokensStage("synth.control_tokens", "synth.control", tokenizer, synth.chat),
+        ]
     return stages
 
 

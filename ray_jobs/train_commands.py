@@ -29,8 +29,12 @@ RUNS = {
     "cpt": ("corpus.tokens", "Continue pretraining on the corpus."),
     "sft": ("synth.sft_tokens", "Fine-tune on the mixture of conversations."),
     "instruct": ("synth.instruct_tokens", "Fine-tune on general instructions."),
+    "control": ("synth.control_tokens", "Fine-tune on unrelated questions: the control."),
 }
 """Training runs: the stage whose sequences each one reads, and what its command says."""
+
+CHAT_RUNS = ("sft", "instruct", "control")
+"""Runs on conversations."""
 
 FIGURE_RUNS = ("cpt", "sft")
 """Runs of a figure, in order: what leads to the model."""
@@ -110,14 +114,14 @@ def print_plan(loaded: LoadedRecipe, run: str, console: Console) -> None:
 
 def _section(loaded: LoadedRecipe, run: str) -> tuple[Trainer, int]:
     recipe = loaded.recipe
-    if recipe.train is None or (run in ("sft", "instruct") and recipe.synth is None):
+    if recipe.train is None or (run in CHAT_RUNS and recipe.synth is None):
         raise UsageError(
             f"the recipe has no run train.{run}",
             where="command line",
             remedy="add the sections 'train' and, for fine-tuning, 'synth'",
         )
     length = recipe.corpus.tokens.sequence_length
-    if run in ("sft", "instruct") and recipe.synth is not None:
+    if run in CHAT_RUNS and recipe.synth is not None:
         length = recipe.synth.chat.sequence_length
     section: Trainer = getattr(recipe.train, run)
     return section, length

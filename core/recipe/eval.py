@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from core.recipe.base import Section
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""Names become parts of file names, so they hold letters, digits, ``.``, ``_`` and ``-``."""
-
-
-class Benchmark(Section):
-    """A file of multiple-choice questions."""
-
-    name: Name
-    path: str
-    """JSON lines: item_id, question, choices, answer (letter, or null where there is no key); or
-    CSV: question, A, B, C, D and, where there is a key, answer."""
-    group: Literal["domain", "general"] = "domain"
-    """Scores of the two groups are shown apart."""
-
-
-class Mcq(Section):
-    """Multiple-choice accuracy by log-probability."""
-
-    benchmarks: list[Benchmark] = Field(min_length=1)
-    mode: Literal["choice", "letter"] = "choice"
-    """``choice``: likelihood of each answer's text; what a tiny model can do.
-    ``letter``: probability of the letters A-D after the listed choices."""
-    normalize: Literal["tokens", "unconditional", "none"] = "tokens"
-    """``choice`` only; what is compared. ``tokens``: mean log-probability per token, so that long
-    answers are not punished. ``unconditional``: log P(answer | question) - log P(answer |
-    "Answer:"), so that answers made of common words are not favoured, at twice the cost; on tiny
-    models it did not do better. ``none``: the sum, which favours answers of few tokens."""
-    chat_models: list[str] = Field(["sft", "instruct", "merged"])
-    """Models asked under the chat template; the others get a plain prompt."""
-
-    @model_validator(mode="after")
-    def _unique(self) -> Mcq:
-        _check_unique([b.name for b in self.benchmarks], "benchmarks")
-        return self
+from core.recipe.cleaning import Cleaning
+from core.recipe.control import ControlComparison
+from core.recipe.general import General
+from core.recipe.mcq import Benchmark, Mcq, Name, check_unique
+from core.recipe.value import Value
 
 
 class HeldoutSet(Section):
@@ -57,18 +27,35 @@ class Eval(Section):
     """What is measured, on which models."""
 
     models: dict[Name, str] = Field(min_length=1)
-    """Name in the tables: train or merge stage, or a model folder. The first one is the start
-    that the others are compared with."""
+    """Name in the tables: train or merge stage, or a model folder; of a served model
+    (``mcq.engines``) the server's name for it. The first one is the start that the others are
+    compared with."""
     mcq: Mcq
     heldout: list[HeldoutSet] = Field(default_factory=list)
+    general: General | None = None
+    """General benchmarks through lm-eval; absent: none."""
+    control: ControlComparison | None = None
+    """What the control experiment compares; absent: nothing."""
+    value: Value | None = None
+    """Score against cost, beside published models; absent: not placed."""
+    cleaning: Cleaning | None = None
+    """A language model takes questions out that need one paper; absent: none."""
 
     @model_validator(mode="after")
     def _unique(self) -> Eval:
-        _check_unique([s.name for s in self.heldout], "heldout")
+        check_unique([s.name for s in self.heldout], "heldout")
+        self.mcq.check_models(list(self.models))
+        if self.value is not None:
+            self.value.check_names(self.models, [b.name for b in self.mcq.benchmarks])
         return self
 
+    def local_models(self) -> dict[str, str]:
+        """Returns the models that are files here: held-out text is measured with these."""
+        return {
+            name: reference
+            for name, reference in self.models.items()
+            if self.mcq.engine_of(name).kind != "openai"
+        }
 
-def _check_unique(names: list[str], key: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"'{name}' is the name of two entries of {key}")
+
+__all__ = ["Benchmark", "Eval", "HeldoutSet", "Mcq", "Name"]

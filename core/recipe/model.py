@@ -8,6 +8,7 @@ from core.recipe.base import Section
 from core.recipe.corpus import Corpus
 from core.recipe.eval import Eval
 from core.recipe.merge import Merge
+from core.recipe.release import Release
 from core.recipe.synth import Synth
 from core.recipe.train import Train
 
@@ -56,3 +57,4 @@ class Recipe(Section):
     synth: Synth | None = None
     merge: Merge | None = None
     eval: Eval | None = None
+    release: Release | None = None

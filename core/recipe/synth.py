@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.recipe.base import Section
 from core.recipe.chat import Chat
+from core.recipe.control import Control
 from core.recipe.instruct import Instruct
 from core.recipe.judge import Judge
 from core.recipe.mixture import Mixture
@@ -23,5 +24,7 @@ class Synth(Section):
     """Absent: no such questions."""
     instruct: Instruct | None = None
     """Absent: no general instructions."""
+    control: Control | None = None
+    """Absent: no control experiment (AstroMLab 3, section IV)."""
     mixture: Mixture = Mixture()
     chat: Chat = Chat()

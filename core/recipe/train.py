@@ -219,3 +219,5 @@ class Train(Section):
     sft: Trainer = Trainer(init="train.cpt")
     instruct: Trainer = Trainer(init="train.cpt")
     """Stands for a general instruct model where the recipe merges one made here."""
+    control: Trainer = Trainer(init="train.sft")
+    """The control experiment of AstroMLab 3, section IV: tuned on ``synth.control``."""
