@@ -95,7 +95,7 @@ def run_task(
     Raises:
         InputError: the data are missing or not this benchmark's, or nltk's are.
         StageError: lm-eval cannot ask this model.
-    """  # fmt: skip
+    """
     index = builtin_tasks()
     known = known_answers(index, benchmark, task, section.nltk_data, root)
     split = _prepare(root, path, benchmark, task, section.limit, known, scratch)
@@ -133,7 +133,7 @@ def _prepare(
     known: Collection[str],
     scratch: Path,
 ) -> Split:
-    """Writes the task's data and returns the questions that are asked."""  # fmt: skip
+    """Writes the task's data and returns the questions that are asked."""
     asked = Split()
     for name in task.splits:
         files = split_files(root, path, benchmark, task, name)
