@@ -37,7 +37,7 @@ def _delta_message() -> Any:
 DeltaMessage = _delta_message()
 
 
-class TextReasoningParser(ReasoningParser):
+class TextReasoningParser(ReasoningParser):  # type: ignore[misc, unused-ignore]  # vLLM may be absent
     """Tells reasoning apart by text; one for each answer."""
 
     hidden = False
