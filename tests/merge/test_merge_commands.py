@@ -48,7 +48,7 @@ def test_check_says_what_does_not_fit(recipe: str) -> None:
 def test_a_recipe_without_merge_or_sweep(recipe: str) -> None:
     done = call("check", recipe, "--set", "merge=null")
     assert isinstance(done.exception, UsageError)
-    done = call("sweep", recipe)
+    done = call("sweep", recipe, "--set", "merge.sweep=null")
     assert isinstance(done.exception, UsageError)
     assert "merge.sweep={weights: [0, 0.25, 0.5, 0.75, 1]}" in done.exception.remedy
 

@@ -210,6 +210,14 @@ class Terminal:
                     assert text in self.seen, f"it ended without {text!r}: {self.seen[-2000:]!r}"
         self.seen = self.seen.partition(text)[2]
 
+    def expect_more(self, seconds: float = 120) -> None:
+        """Waits until anything but blanks has come."""
+        end = time.monotonic() + seconds
+        while not self.seen.strip():
+            assert time.monotonic() < end, "nothing has come"
+            if select.select([self._master], [], [], 0.2)[0]:
+                self.seen += os.read(self._master, 65536).decode("utf-8", "replace")
+
     def type(self, content: bytes) -> None:
         """Types keys."""
         os.write(self._master, content)
@@ -220,8 +228,9 @@ def test_a_real_terminal_survives_ctrl_c_and_bad_bytes(thinker: Path) -> None:
     try:
         terminal.expect(">>> ")
         terminal.type(b"\xff\xfe?\n")
+        terminal.expect("?")
         # While it answers, Ctrl-C stops the answer and nothing else.
-        time.sleep(0.3)
+        terminal.expect_more()
         os.kill(terminal.process.pid, signal.SIGINT)
         terminal.expect(">>> ")
         terminal.type(b"half a line")
