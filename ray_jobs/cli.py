@@ -28,6 +28,7 @@ from ray_jobs.judge_commands import JUDGE_OWN_COMMANDS, add_judge_commands
 from ray_jobs.merge_commands import add_merge_commands
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
+from ray_jobs.plan_commands import add_plan_commands
 from ray_jobs.publish_commands import add_publish_commands
 from ray_jobs.release_commands import add_release_commands
 from ray_jobs.report_commands import add_report_commands
@@ -285,6 +286,7 @@ def _add_stages() -> None:
 
 _add_stages()
 add_submit_commands(app)
+add_plan_commands(app)
 add_publish_commands(app)
 add_trace_commands(app)
 add_value_commands(app)

@@ -37,6 +37,7 @@ from corpus.wikipedia.stage import WikiPagesStage
 from ray_jobs.eval_pipeline import eval_stages, merge_stages
 from ray_jobs.stage_needs import apply_needs
 from ray_jobs.synth_pipeline import synth_stages
+from synth.chat_tokens import ChatTokensStage
 from train.base import BaseModelStage
 from train.stage import TrainStage
 
@@ -219,6 +220,13 @@ def _perplexity(
     ]
 
 
+def _trains_instruct(recipe: Recipe, train: Train) -> bool:
+    """Returns whether an instruct model is made here: a recipe may merge one that is there."""
+    named = [*(recipe.merge.names if recipe.merge else ())]
+    named += [*(recipe.eval.models.values() if recipe.eval else ())]
+    return "instruct" in train.model_fields_set or "train.instruct" in named
+
+
 def _synth(recipe: Recipe, synth: Synth, train: Train, documents: str) -> list[AnyStage]:
     section = recipe.corpus.decontaminate
     benchmarks = _benchmarks(recipe)
@@ -227,11 +235,13 @@ def _synth(recipe: Recipe, synth: Synth, train: Train, documents: str) -> list[A
     sft = _resolved(train.sft, "sft", length)
     stages = synth_stages(synth, documents, _BASE, benchmarks, rules)
     stages.append(TrainStage("train.sft", sft, "synth.sft_tokens", sft.init))
-    if synth.instruct is not None:
+    if synth.instruct is not None and _trains_instruct(recipe, train):
         instruct = _resolved(train.instruct, "instruct", length)
-        stages.append(
-            TrainStage("train.instruct", instruct, "synth.instruct_tokens", instruct.init)
-        )
+        tokens = "synth.instruct_tokens"
+        stages += [
+            ChatTokensStage(tokens, "synth.instruct", _BASE, synth.chat),
+            TrainStage("train.instruct", instruct, tokens, instruct.init),
+        ]
     if synth.control is not None:
         control = _resolved(train.control, "control", length)
         stages.append(TrainStage("train.control", control, "synth.control_tokens", control.init))

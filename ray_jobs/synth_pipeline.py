@@ -7,7 +7,6 @@
         |            +-> summary_conversations ---------------------------+-> mixture -> sft_tokens
         +-> [metadata] ---------------------------------------------------+
     files -> [instruct] --------------------------------------------------+
-                 +-> instruct_tokens
     questions -> [control] -> control_tokens
 """
 
@@ -76,10 +75,6 @@ def synth_stages(
         MixtureStage("synth.mixture_pick", "synth.mixture_plan"),
         ChatTokensStage("synth.sft_tokens", "synth.mixture", tokenizer, synth.chat),
     ]
-    if synth.instruct is not None:
-        stages.append(
-            ChatTokensStage("synth.instruct_tokens", "synth.instruct", tokenizer, synth.chat)
-        )
     if synth.control is not None:
         stages += [
             ControlStage(synth.control, load_items, benchmarks, rules),
