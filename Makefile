@@ -27,6 +27,8 @@ lint: install-dev
 
 bench: install-dev
 	$(VENV)/bin/python -m bench.runner
+	$(VENV)/bin/python -m bench.scale overhead 2000
+	$(VENV)/bin/python -m bench.scale speedup
 	$(VENV)/bin/python -m bench.arxiv
 	$(VENV)/bin/python -m bench.wikipedia
 	$(VENV)/bin/python -m bench.contamination

@@ -74,7 +74,11 @@ def replace_folder(new: Path, target: Path) -> None:
 def sweep(folder: Path) -> int:
     """Removes temporaries that a killed process left directly in ``folder``; returns how many."""
     count = 0
-    for leftover in sorted(folder.glob(f"*{_MARK}*")) if folder.is_dir() else []:
+    if not folder.is_dir():
+        return 0
+    with os.scandir(folder) as found:
+        names = sorted(each.name for each in found if _MARK in each.name)
+    for leftover in (folder / name for name in names):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

@@ -95,18 +95,23 @@ def data_metadata(files: Iterable[FileEntry]) -> dict[str, Any]:
         Nothing where there is no shard at all. A config is there only where a file is:
         ``load_dataset`` fails on a pattern that matches nothing.
     """
-    files = list(files)
+    # One pass, nothing kept: there may be 100,000 shards.
+    rows = 0
+    has_empty: dict[str, bool] = {}
+    for file in files:
+        rows += (file.rows or 0) if file.name.startswith("part-") else 0
+        for name, pattern in _CONFIGS.items():
+            if fnmatch(file.name, pattern):
+                has_empty[name] = has_empty.get(name, False) or file.rows == 0
     configs: list[dict[str, Any]] = []
     for name, pattern in _CONFIGS.items():
-        shards = [file for file in files if fnmatch(file.name, pattern)]
-        if shards:
+        if name in has_empty:
             paths = [{"split": "train", "path": pattern}]
             configs.append({"config_name": name, "data_files": paths})
-            if any(file.rows == 0 for file in shards):
+            if has_empty[name]:
                 configs[-1]["batch_size"] = _BATCH_ROWS
     if not configs:
         return {}
-    rows = sum(file.rows or 0 for file in files if file.name.startswith("part-"))
     return {"size_categories": [size_category(rows)], "configs": configs}
 
 

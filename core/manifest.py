@@ -6,29 +6,35 @@ timings are beside it in ``timings.json``.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from core.atomic import write_json
+from core.atomic import atomic_file
 from core.errors import InputError
-from core.hashing import sha256_value
+from core.file_list import FileEntry, FileList, batches
+from core.hashing import canonical_json
+
+__all__ = ["MANIFEST_NAME", "SOURCES_NAME", "TIMINGS_NAME", "FileEntry", "FileList", "Manifest"]
 
 MANIFEST_NAME = "manifest.json"
 TIMINGS_NAME = "timings.json"
 SOURCES_NAME = "sources.json"
 
 
-@dataclass(frozen=True)
-class FileEntry:
-    """One output file: its name within the stage folder, size, hash and rows (shards only)."""
-
-    name: str
-    bytes: int
-    sha256: str
-    rows: int | None = None
+# The list of files as it stands in the text: top-level keys alone are two spaces in, and no JSON
+# string holds a line break.
+_NO_FILES = '\n  "files": [],\n'
+_FILES_BEGIN = '  "files": [\n'
+_FILES_ENDS = ("  ],\n", "  ]\n")
+_ENTRY_END = ("    },\n", "    }\n")
+_BATCH_ENTRIES = 512
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Manifest:
     sources_digest: str
     fingerprint: str
     key: str
-    files: list[FileEntry]
+    files: Sequence[FileEntry]
     row_unit: str
     rows_in: int
     rows_out: int
@@ -73,33 +79,56 @@ class Manifest:
     reconcile: str = ""
     volatile: list[str] = field(default_factory=list)
 
-    @property
-    def shards(self) -> list[FileEntry]:
+    @cached_property
+    def shards(self) -> Sequence[FileEntry]:
         """The data shards, in order."""
-        return [f for f in self.files if f.name.startswith("part-")]
+        files = self.files if isinstance(self.files, FileList) else FileList(self.files)
+        return files.named("part-")
 
     @cached_property
     def digest(self) -> str:
         """Hash of the content: names, hashes and nothing else."""
-        return sha256_value([[f.name, f.sha256] for f in self.files])
+        # The hash of the canonical JSON of [[name, hash], ...], without the whole text in memory.
+        found = hashlib.sha256(b"[")
+        for number, batch in enumerate(batches(self.files, _BATCH_ENTRIES)):
+            text = canonical_json([[file.name, file.sha256] for file in batch])
+            between = "," if number else ""
+            found.update(f"{between}{text[1:-1]}".encode("utf-8", "surrogatepass"))
+        found.update(b"]")
+        return found.hexdigest()
 
     def intact(self, folder: Path) -> bool:
         """Returns whether every output file is there, the hashed ones at their full size."""
         return all((folder / name).is_file() for name in self.volatile) and all(
-            (folder / f.name).is_file() and (folder / f.name).stat().st_size == f.bytes
-            for f in self.files
+            file_bytes(f"{folder}/{file.name}") == file.bytes for file in self.files
         )
 
     def save(self, folder: Path) -> None:
         """Writes the manifest into the stage folder, atomically."""
-        write_json(folder / MANIFEST_NAME, asdict(self))
+        # As core.atomic.write_json would, but a list of files of any length streams through.
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["files"] = []
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        head, between, tail = text.partition(_NO_FILES)
+        with (
+            atomic_file(folder / MANIFEST_NAME) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            file.write(head)
+            if self.files:
+                file.write(f"\n{_FILES_BEGIN}")
+                file.writelines(_entry_lines(self.files))
+                file.write(f"\n{_FILES_ENDS[0]}")
+            else:
+                file.write(between)
+            file.write(tail)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest | None:
         """Returns the manifest of a stage folder, or None where there is no readable one."""
         try:
-            data = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-            files = [FileEntry(**f) for f in data.pop("files")]
+            with (folder / MANIFEST_NAME).open(encoding="utf-8") as file:
+                data, files = _read(file)
             return cls(files=files, **data)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -119,3 +148,66 @@ class Manifest:
                 remedy=f"run it first: astromill run RECIPE --until {stage}",
             )
         return manifest
+
+
+def file_bytes(path: str | os.PathLike[str]) -> int | None:
+    """Returns the size of a regular file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _entry_lines(files: Iterable[FileEntry]) -> Iterator[str]:
+    """Yields the entries as ``json.dumps`` with two spaces of indent writes them in a list."""
+    for number, file in enumerate(files):
+        between = ",\n" if number else ""
+        rows = "null" if file.rows is None else file.rows
+        yield (
+            f"{between}    {{\n"
+            f'      "bytes": {file.bytes},\n'
+            f'      "name": {canonical_json(file.name)},\n'
+            f'      "rows": {rows},\n'
+            f'      "sha256": {canonical_json(file.sha256)}\n'
+            "    }"
+        )
+
+
+def _read(file: IO[str]) -> tuple[dict[str, Any], FileList]:
+    """Returns the manifest's other values and its files, which are read as a stream.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is no manifest.
+    """
+    lines: list[str] = []
+    files = FileList()
+    for line in file:
+        if line == _FILES_BEGIN:
+            lines.append('  "files": [')
+            files = FileList(_entries(file, lines))
+        else:
+            lines.append(line)
+    data: dict[str, Any] = json.loads("".join(lines))
+    # Files are here where the text is laid out in another way, by another hand.
+    given = data.pop("files")
+    return data, FileList(FileEntry(**entry) for entry in given) if given else files
+
+
+def _entries(file: Iterable[str], lines: list[str]) -> Iterator[FileEntry]:
+    """Yields the entries of the list whose first line comes next; its last goes to ``lines``."""
+    batch: list[str] = []
+    count = 0
+    for line in file:
+        done = line in _FILES_ENDS
+        count += line in _ENTRY_END
+        if not done:
+            batch.append(line)
+        if batch and (done or count == _BATCH_ENTRIES):
+            for entry in json.loads(f"[{''.join(batch).rstrip().removesuffix(',')}]"):
+                yield FileEntry(**entry)
+            batch, count = [], 0
+        if done:
+            lines.append(line)
+            return
+    raise ValueError("the list of files does not end")

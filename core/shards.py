@@ -35,7 +35,8 @@ def shard_name(index: int) -> str:
 
 def shard_paths(folder: Path) -> list[Path]:
     """Returns the shards of a dataset folder, in order."""
-    return sorted(folder.glob("part-*.parquet"))
+    # By length first: the 100,000th has a digit more, and comes after the one before it.
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
 
 def write_shard(path: Path, table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> None:

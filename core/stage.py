@@ -12,15 +12,15 @@ A stage never touches Ray, receipts or manifests: the runner does (``core/runner
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import pyarrow as pa
 
 from core.hashing import sha256_value
-from core.manifest import Manifest
+from core.manifest import FileEntry, Manifest
 from core.model_folder import model_files
 from core.rejects import Reject
 from core.shards import ROW_GROUP_ROWS, read_shard
@@ -79,7 +79,7 @@ class StageContext:
         return model_files(folder) if folder.is_dir() else []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One piece of a shard stage's work; makes output shard ``index``.
 
@@ -92,6 +92,48 @@ class Unit:
     index: int
     payload: dict[str, Any]
     digest: str
+
+
+class AlignedUnits(Sequence[Unit]):
+    """One unit per shard of the aligned inputs, each made when it is asked for.
+
+    There may be 100,000 of them, and few are in work at once.
+    """
+
+    def __init__(self, inputs: Sequence[Sequence[FileEntry]], side: list[str]) -> None:
+        """Takes the shards of each aligned input and the digests of all else a unit reads.
+
+        Raises:
+            ValueError: the inputs have different numbers of shards.
+        """
+        if len({len(shards) for shards in inputs}) > 1:
+            raise ValueError(f"inputs have {[len(shards) for shards in inputs]} shards")
+        self._inputs = inputs
+        self._side = side
+
+    def __len__(self) -> int:
+        return len(self._inputs[0]) if self._inputs else 0
+
+    @overload
+    def __getitem__(self, at: int) -> Unit: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Unit]: ...
+
+    def __getitem__(self, at: int | slice) -> Unit | Sequence[Unit]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        return self._unit(at % len(self), [shards[at] for shards in self._inputs])
+
+    def __iter__(self) -> Iterator[Unit]:
+        for number, files in enumerate(zip(*self._inputs, strict=True)):
+            yield self._unit(number, files)
+
+    def _unit(self, number: int, files: Sequence[FileEntry]) -> Unit:
+        digest = sha256_value([[file.sha256 for file in files], self._side])
+        return Unit(number, {"shard": files[0].name}, digest)
 
 
 @dataclass
@@ -168,7 +210,7 @@ class ShardStage(Stage):
     row_group_rows: int = ROW_GROUP_ROWS
     """Rows a reader of the output must take at once."""
 
-    def plan(self, ctx: StageContext, sources: SourceIndex) -> list[Unit]:
+    def plan(self, ctx: StageContext, sources: SourceIndex) -> Sequence[Unit]:
         """Returns the units of work: by default one per shard of the aligned inputs."""
         manifests = [Manifest.require(ctx.folder(name), name) for name in self.aligned]
         side = [
@@ -178,11 +220,7 @@ class ShardStage(Stage):
         ]
         # A receipt of a shard must not outlive a file outside the run that the stage reads, too.
         side.append(sources.digest(self.source_files(ctx)))
-        units = []
-        for index, files in enumerate(zip(*(m.shards for m in manifests), strict=True)):
-            digest = sha256_value([[f.sha256 for f in files], side])
-            units.append(Unit(index, {"shard": files[0].name}, digest))
-        return units
+        return AlignedUnits([manifest.shards for manifest in manifests], side)
 
     def read(self, unit: Unit, ctx: StageContext) -> list[pa.Table]:
         """Returns the unit's shard of each aligned input."""

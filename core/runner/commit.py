@@ -7,9 +7,11 @@ and the files it names are there; anything else is done again.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 from core.atomic import write_json
 from core.errors import StageError
 from core.hashing import sha256_file, sha256_value
-from core.manifest import FileEntry
+from core.manifest import FileEntry, file_bytes
 from core.rejects import rejects_table
 from core.shards import shard_name, write_shard
 from core.stage import ShardResult, ShardStage, StageContext, Unit
@@ -52,9 +54,14 @@ class Receipt:
             return None
 
 
-def unit_key(stage: ShardStage, ctx: StageContext, unit: Unit) -> str:
-    """Returns the hash of all that a unit's output depends on."""
-    return sha256_value([stage.config_digest(ctx), unit.index, unit.digest])
+def unit_key(
+    stage: ShardStage, ctx: StageContext, unit: Unit, config_digest: str | None = None
+) -> str:
+    """Returns the hash of all that a unit's output depends on.
+
+    ``config_digest`` is the stage's, where the caller has it for many units at once.
+    """
+    return sha256_value([config_digest or stage.config_digest(ctx), unit.index, unit.digest])
 
 
 def receipt_path(folder: Path, index: int) -> Path:
@@ -62,17 +69,26 @@ def receipt_path(folder: Path, index: int) -> Path:
     return folder / RECEIPTS / f"{index:05d}.json"
 
 
-def finished(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | None:
+def finished(
+    stage: ShardStage, ctx: StageContext, unit: Unit, config_digest: str | None = None
+) -> Receipt | None:
     """Returns the receipt of a unit that need not be done again, or None."""
     folder = ctx.folder(stage.name)
     receipt = Receipt.load(receipt_path(folder, unit.index))
-    if receipt is None or receipt.key != unit_key(stage, ctx, unit):
+    if receipt is None or receipt.key != unit_key(stage, ctx, unit, config_digest):
         return None
-    for entry in receipt.files:
-        path = folder / entry.name
-        if not path.is_file() or path.stat().st_size != entry.bytes:
-            return None
+    if any(file_bytes(f"{folder}/{entry.name}") != entry.bytes for entry in receipt.files):
+        return None
     return receipt
+
+
+def numbered(folder: Path, prefix: str, ending: str) -> Iterator[tuple[int, str]]:
+    """Yields number and name of the files ``<prefix><number><ending>`` in a folder, unordered."""
+    with os.scandir(folder) as found:
+        for each in found:
+            number = each.name.removeprefix(prefix).removesuffix(ending)
+            if number.isdecimal() and each.name == f"{prefix}{number}{ending}":
+                yield int(number), each.name
 
 
 def process_unit(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from core.graph import AnyStage, Pipeline, StageState
 from core.hashing import sha256_value
 from core.manifest import MANIFEST_NAME, SOURCES_NAME, TIMINGS_NAME, FileEntry, Manifest
 from core.progress import Reporter, StageProgress
-from core.runner.commit import RECEIPTS, REJECTS, Receipt, finished
+from core.runner.commit import RECEIPTS, REJECTS, Receipt, finished, numbered
 from core.runner.jobs import list_files, run_job
+from core.runner.ledger import Ledger
 from core.runner.shards import Quarantined, run_units
 from core.session import cluster_cpus, ray_session
-from core.stage import JobStage, ShardStage
+from core.stage import JobStage, ShardStage, StageContext, Unit
 
 QUARANTINE_NAME = "quarantine.json"
 
@@ -56,20 +57,23 @@ def run_pipeline(
     with _lock(pipeline.ctx.run_dir), ExitStack() as session:
         for number, stage in enumerate(stages, 1):
             states = pipeline.states([stage.name])
-            state = states[stage.name]
             _require_fresh_inputs(stage, states)
-            if state.fresh:
+            if states[stage.name].fresh:
                 reporter.line(f"[dim]\\[{number}/{len(stages)}] {stage.name}: up to date[/dim]")
                 continue
+            fingerprint = states[stage.name].fingerprint
+            # Manifests of many shards are long: none is held while the stage works.
+            del states
             if not ran:
                 # Ray starts only when there is work, so a run with nothing to do is done at once.
                 session.enter_context(ray_session(address, workers))
             with reporter.stage(stage.name, number, len(stages)) as bar:
                 started = time.monotonic()
-                manifest = _run_stage(pipeline, stage, state, bar, workers or cluster_cpus())
+                manifest = _run_stage(pipeline, stage, fingerprint, bar, workers or cluster_cpus())
             ran.append(stage.name)
             pipeline.forget_sources()
             reporter.line(_summary(manifest, number, len(stages), time.monotonic() - started))
+            del manifest
     return ran
 
 
@@ -108,40 +112,27 @@ def _lock(run_dir: Path) -> Iterator[None]:
 
 
 def _run_stage(
-    pipeline: Pipeline, stage: AnyStage, state: StageState, bar: StageProgress, workers: int
+    pipeline: Pipeline, stage: AnyStage, fingerprint: str, bar: StageProgress, workers: int
 ) -> Manifest:
     ctx = pipeline.ctx
     folder = ctx.folder(stage.name)
-    inputs = {name: Manifest.require(ctx.folder(name), name) for name in stage.inputs}
     sources = pipeline.sources.hashes(stage.source_files(ctx))
-    sources_digest = pipeline.sources_digest(stage)
-    content = {name: manifest.digest for name, manifest in inputs.items()}
-    common: dict[str, Any] = {
-        "stage": stage.name,
-        "code_version": stage.code_version,
-        "config": stage.config(),
-        "seed": ctx.seed,
-        "inputs": {name: manifest.fingerprint for name, manifest in inputs.items()},
-        "input_digests": content,
-        "sources_digest": sources_digest,
-        "fingerprint": state.fingerprint,
-        "key": sha256_value([stage.config_digest(ctx), sources_digest, content]),
-        "row_unit": stage.row_unit,
-        "reconcile": stage.reconcile,
-    }
-    old = state.manifest
-    if old is not None and old.key == common["key"] and old.intact(folder):
-        # Inputs were recomputed to the same bytes: only the fingerprints have moved.
-        manifest = Manifest(**{**_fields(old), **common})
-    else:
+    common = _common(pipeline, stage, fingerprint)
+    manifest = _renewed(folder, common)
+    if manifest is None:
         # From here on the folder is incomplete until its new manifest is written.
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         started = time.time()
         if isinstance(stage, ShardStage):
-            manifest = _run_shards(pipeline, stage, common, bar, workers)
+            manifest, worker_seconds = _run_shards(pipeline, stage, common, bar, workers)
         else:
-            manifest = _run_job(pipeline, stage, common, bar)
-        write_json(folder / TIMINGS_NAME, _timings(folder, started))
+            manifest, worker_seconds = _run_job(pipeline, stage, common, bar), 0.0
+        timings = {
+            "started_unix_seconds": round(started, 3),
+            "wall_seconds": round(time.time() - started, 3),
+            "worker_seconds": round(worker_seconds, 3),
+        }
+        write_json(folder / TIMINGS_NAME, timings)
     if sources:
         write_json(folder / SOURCES_NAME, sources)
     write_card(folder, manifest, stage.description)
@@ -151,23 +142,44 @@ def _run_stage(
     return manifest
 
 
-def _fields(manifest: Manifest) -> dict[str, Any]:
-    # Not asdict: that would turn the file entries into dicts.
-    return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
-
-
-def _timings(folder: Path, started: float) -> dict[str, Any]:
-    receipts = [Receipt.load(path) for path in sorted((folder / RECEIPTS).glob("*.json"))]
+def _common(pipeline: Pipeline, stage: AnyStage, fingerprint: str) -> dict[str, Any]:
+    """Returns what a stage's manifest says of what it was made from."""
+    ctx = pipeline.ctx
+    fingerprints, content = {}, {}
+    for name in stage.inputs:
+        manifest = Manifest.require(ctx.folder(name), name)
+        fingerprints[name], content[name] = manifest.fingerprint, manifest.digest
+    sources_digest = pipeline.sources_digest(stage)
     return {
-        "started_unix_seconds": round(started, 3),
-        "wall_seconds": round(time.time() - started, 3),
-        "worker_seconds": round(sum(r.seconds for r in receipts if r), 3),
+        "stage": stage.name,
+        "code_version": stage.code_version,
+        "config": stage.config(),
+        "seed": ctx.seed,
+        "inputs": fingerprints,
+        "input_digests": content,
+        "sources_digest": sources_digest,
+        "fingerprint": fingerprint,
+        "key": sha256_value([stage.config_digest(ctx), sources_digest, content]),
+        "row_unit": stage.row_unit,
+        "reconcile": stage.reconcile,
     }
+
+
+def _renewed(folder: Path, common: dict[str, Any]) -> Manifest | None:
+    """Returns the manifest of output that was made from the same content; None where there is none.
+
+    Then the inputs were recomputed to the same bytes: only the fingerprints have moved.
+    """
+    old = Manifest.load(folder)
+    if old is None or old.key != common["key"] or not old.intact(folder):
+        return None
+    return replace(old, **common)
 
 
 def _run_shards(
     pipeline: Pipeline, stage: ShardStage, common: dict[str, Any], bar: StageProgress, workers: int
-) -> Manifest:
+) -> tuple[Manifest, float]:
+    """Returns the manifest and the seconds that workers took, those of earlier starts included."""
     ctx = pipeline.ctx
     folder = ctx.folder(stage.name)
     for each in (folder, folder / REJECTS, folder / RECEIPTS):
@@ -175,47 +187,45 @@ def _run_shards(
         sweep(each)
     units = stage.plan(ctx, pipeline.sources)
     _remove_surplus(folder, len(units))
-    receipts = {u.index: r for u in units if (r := finished(stage, ctx, u)) is not None}
+    ledger = Ledger(len(units))
+    _take_down_finished(stage, ctx, units, ledger)
     rows = 0
-    bar.update(len(receipts), len(units))
+    bar.update(ledger.done, len(units))
 
     def done(receipt: Receipt) -> None:
         nonlocal rows
-        receipts[receipt.index] = receipt
+        ledger.add(receipt)
         rows += receipt.rows_in
-        bar.update(len(receipts), len(units), rows=rows)
+        bar.update(ledger.done, len(units), rows=rows)
 
-    todo = [unit for unit in units if unit.index not in receipts]
+    todo = (unit for unit in units if unit.index not in ledger)
     given_up = run_units(stage, ctx, todo, workers, done)
     _report_quarantine(folder, stage, given_up)
-    ordered = [receipts[unit.index] for unit in units]
-    return Manifest(
-        **common,
-        files=[entry for receipt in ordered for entry in receipt.files],
-        rows_in=sum(r.rows_in for r in ordered),
-        rows_out=sum(r.rows_out for r in ordered),
-        rows_rejected=sum(r.rows_rejected for r in ordered),
-        rejects=_sum(r.rejects for r in ordered),
-        metrics=_sum(r.metrics for r in ordered),
-    )
+    return Manifest(**common, **ledger.totals()), ledger.worker_seconds
 
 
-def _sum(counts: Any) -> dict[str, Any]:
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return dict(sorted(total.items()))
+def _take_down_finished(
+    stage: ShardStage, ctx: StageContext, units: Sequence[Unit], ledger: Ledger
+) -> None:
+    """Enters the units that earlier starts have finished."""
+    there = bytearray(len(units))
+    for number, _ in numbered(ctx.folder(stage.name) / RECEIPTS, "", ".json"):
+        there[number] = True
+    if not any(there):
+        return
+    config_digest = stage.config_digest(ctx)
+    for unit in units:
+        if there[unit.index] and (found := finished(stage, ctx, unit, config_digest)):
+            ledger.add(found)
 
 
 def _remove_surplus(folder: Path, count: int) -> None:
     """Removes shards and receipts numbered beyond the plan: leftovers of a longer input."""
-    for path in [
-        *folder.glob("part-*.parquet"),
-        *(folder / REJECTS).glob("part-*.parquet"),
-        *(folder / RECEIPTS).glob("*.json"),
-    ]:
-        if int(path.stem.removeprefix("part-")) >= count:
-            path.unlink()
+    kinds = ((folder, "part-", ".parquet"), (folder / REJECTS, "part-", ".parquet"))
+    for where, prefix, ending in (*kinds, (folder / RECEIPTS, "", ".json")):
+        surplus = [name for number, name in numbered(where, prefix, ending) if number >= count]
+        for name in surplus:
+            (where / name).unlink()
 
 
 def _report_quarantine(folder: Path, stage: ShardStage, given_up: list[Quarantined]) -> None:
@@ -251,7 +261,7 @@ def _run_job(
         rows_in=result.rows_in,
         rows_out=result.rows_out,
         rows_rejected=len(result.rejected),
-        rejects=_sum([Counter(r.reason.value for r in result.rejected)]),
+        rejects=dict(sorted(Counter(r.reason.value for r in result.rejected).items())),
         metrics=json.loads(json.dumps(result.metrics, sort_keys=True)),
         # Some are written only where there is something to say.
         volatile=[name for name in stage.volatile if (folder / name).is_file()],

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import ray
@@ -137,23 +138,27 @@ class _TaskPool:
 
 
 class _ActorPool:
-    """Long-lived actors; one that died is replaced by a fresh one."""
+    """Long-lived actors, each started when it is first needed; one that died is replaced."""
 
     def __init__(self, stage: ShardStage, ctx: StageContext, needs: Resources, size: int) -> None:
         self._remote = ray.remote(max_restarts=0, max_task_retries=0)(_Actor).options(
             **_options(needs)
         )
         self._shared = (ray.put(stage), ray.put(ctx))
-        self._idle = deque(self._start() for _ in range(size))
+        self._idle: deque[Any] = deque()
+        self._to_start = size
         self._busy: dict[ray.ObjectRef[Any], Any] = {}
 
     def _start(self) -> Any:
         return self._remote.remote(*self._shared)
 
     def free(self) -> bool:
-        return bool(self._idle)
+        return bool(self._idle) or self._to_start > 0
 
     def submit(self, unit: Unit) -> ray.ObjectRef[Any]:
+        if not self._idle:
+            self._to_start -= 1
+            self._idle.append(self._start())
         actor = self._idle.popleft()
         ref: ray.ObjectRef[Any] = actor.process.remote(unit)
         self._busy[ref] = actor
@@ -171,7 +176,7 @@ class _ActorPool:
 def run_units(
     stage: ShardStage,
     ctx: StageContext,
-    units: list[Unit],
+    units: Iterable[Unit],
     workers: int,
     done: Callable[[Receipt], None],
 ) -> list[Quarantined]:
@@ -180,7 +185,7 @@ def run_units(
     Args:
         stage: the stage.
         ctx: the run.
-        units: what is left to do.
+        units: what is left to do, taken as workers come free.
         workers: units in work at once; for actors ``stage.actors`` is a further bound.
         done: told of every finished unit, in no particular order.
 
@@ -188,22 +193,26 @@ def run_units(
         StageError: the cluster is too small for one worker of the stage, or what failed one unit
             would fail them all.
     """
-    if not units:
+    coming = iter(units)
+    first = next(coming, None)
+    if first is None:
         return []
+    waiting = chain([first], coming)
+    again: deque[Unit] = deque()
     needs = settle(stage.resources)
     at_once = stage.actors or stage.workers or workers
-    size = min(workers, at_once, len(units), capacity(needs, stage.name))
+    size = min(workers, at_once, capacity(needs, stage.name))
     pool: _TaskPool | _ActorPool
     pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
-    waiting = deque(units)
     attempts: dict[int, int] = {}
     working: dict[ray.ObjectRef[Any], Unit] = {}
     quarantined: list[Quarantined] = []
     try:
-        while waiting or working:
-            while waiting and pool.free():
-                unit = waiting.popleft()
+        while True:
+            while pool.free() and (unit := _next(waiting, again)) is not None:
                 working[pool.submit(unit)] = unit
+            if not working:
+                return quarantined
             ready, _ = ray.wait(list(working), num_returns=1)
             unit = working.pop(ready[0])
             outcome, dead = _fetch(ready[0], stage, unit)
@@ -222,12 +231,17 @@ def run_units(
                 quarantined.append(Quarantined(unit, outcome))
             else:
                 log.warning("%s shard %d: %s; trying again", stage.name, unit.index, outcome.what)
-                waiting.append(unit)
+                again.append(unit)
     finally:
         for ref in working:
             ray.cancel(ref, force=stage.actors is None)
         pool.close()
-    return quarantined
+
+
+def _next(waiting: Iterator[Unit], again: deque[Unit]) -> Unit | None:
+    """Returns the unit to do next, those that failed after all others; None: there is none now."""
+    unit = next(waiting, None)
+    return again.popleft() if unit is None and again else unit
 
 
 def _fetch(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import InputError
-from core.hashing import sha256_file
+from core.hashing import sha256_file, sha256_value
 from core.manifest import MANIFEST_NAME, FileEntry, Manifest
+from core.shards import shard_name, shard_paths
+from core.stage import AlignedUnits
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -99,3 +102,69 @@ def test_require_names_the_stage_to_run(tmp_path: Path) -> None:
     manifest = _manifest(tmp_path)
     manifest.save(tmp_path)
     assert Manifest.require(tmp_path, "corpus.ocr") == manifest
+
+
+def _many(count: int) -> list[FileEntry]:
+    return [
+        FileEntry(f'part-{n:05d} "é\udc80.parquet', n, f"{n:064x}", n if n % 3 else None)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 512, 513, 5000])
+def test_a_long_list_of_files_reads_as_json_like_a_short_one(tmp_path: Path, count: int) -> None:
+    config = {"files": [], "text": '\n  "files": [],\n', "nested": {"files": [{"a": 1}]}}
+    manifest = replace(_manifest(tmp_path), files=_many(count), config=config)
+    manifest.save(tmp_path)
+    text = (tmp_path / MANIFEST_NAME).read_bytes()
+    whole = {**asdict(manifest), "files": [asdict(file) for file in manifest.files]}
+    expected = json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert text == expected.encode("utf-8", "backslashreplace")
+    loaded = Manifest.load(tmp_path)
+    assert loaded == manifest
+    assert loaded.digest == manifest.digest
+    assert manifest.digest == sha256_value([[f.name, f.sha256] for f in manifest.files])
+
+
+@pytest.mark.parametrize("layout", [{}, {"indent": 2}, {"indent": 4}, {"indent": "\t"}])
+def test_a_manifest_in_another_layout_is_read(tmp_path: Path, layout: dict[str, int]) -> None:
+    manifest = _manifest(tmp_path)
+    values = asdict(manifest)
+    # The list of files comes last here.
+    values["files"] = values.pop("files")
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(values, **layout) + "\n")  # type: ignore[arg-type]
+    assert Manifest.load(tmp_path) == manifest
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.99])
+def test_a_manifest_cut_short_is_none(tmp_path: Path, share: float) -> None:
+    replace(_manifest(tmp_path), files=_many(600)).save(tmp_path)
+    path = tmp_path / MANIFEST_NAME
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert Manifest.load(tmp_path) is None
+
+
+def test_shards_beyond_the_99999th_come_last(tmp_path: Path) -> None:
+    for index in (100_000, 2, 99_999, 0):
+        (tmp_path / shard_name(index)).touch()
+    assert [p.stem for p in shard_paths(tmp_path)] == [
+        "part-00000",
+        "part-00002",
+        "part-99999",
+        "part-100000",
+    ]
+
+
+def test_units_of_aligned_inputs_are_made_when_asked_for() -> None:
+    one, two = _many(7), list(reversed(_many(7)))
+    units = AlignedUnits([one, two], ["side"])
+    listed = list(units)
+    assert [unit.index for unit in listed] == list(range(7)) == list(range(len(units)))
+    assert listed[2].payload == {"shard": one[2].name}
+    assert listed[2].digest == sha256_value([[one[2].sha256, two[2].sha256], ["side"]])
+    assert (units[2], units[-1], units[1:4]) == (listed[2], listed[6], listed[1:4])
+    assert list(AlignedUnits([], [])) == []
+    with pytest.raises(IndexError):
+        _ = units[7]
+    with pytest.raises(ValueError, match=r"\[7, 3\] shards"):
+        AlignedUnits([one, one[:3]], [])
