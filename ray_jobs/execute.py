@@ -61,7 +61,7 @@ def execute(
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
         try:
-            with _pausable(), progress:
+            with _pausable() as pausing, progress:
                 ran = run_pipeline(
                     pipeline,
                     stages,
@@ -69,13 +69,14 @@ def execute(
                     address=address or recipe.cluster.address,
                     workers=workers or recipe.cluster.workers,
                 )
-        except _Pause:
-            raise Paused(
-                "stopped by SIGUSR1, with what is finished kept",
-                where=str(loaded.run_dir),
-                remedy="run the same command again to go on",
-            ) from None
         except KeyboardInterrupt:
+            # Ray's core swallows the handler's exception and raises a plain KeyboardInterrupt.
+            if pausing.is_set():
+                raise Paused(
+                    "stopped by SIGUSR1, with what is finished kept",
+                    where=str(loaded.run_dir),
+                    remedy="run the same command again to go on",
+                ) from None
             raise StageError(
                 "stopped by Ctrl-C",
                 where=str(loaded.run_dir),
@@ -90,26 +91,27 @@ def execute(
     return ran
 
 
-class _Pause(KeyboardInterrupt):
-    """Ends the run as Ctrl-C does, but as no failure."""
-
-
 @contextmanager
-def _pausable() -> Iterator[None]:
+def _pausable() -> Iterator[threading.Event]:
     """Lets SIGUSR1, which a scheduler sends before a time limit, end the run in order.
 
     A train stage does more while it trains: it saves its state first.
+
+    Yields:
+        set once the signal has come.
     """
+    pausing = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield pausing
         return
 
     def pause(number: int, frame: FrameType | None) -> None:
-        raise _Pause
+        pausing.set()
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGUSR1, pause)
     try:
-        yield
+        yield pausing
     finally:
         signal.signal(signal.SIGUSR1, before)
 
