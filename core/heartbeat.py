@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from core.atomic import write_json
+from core.errors import Paused
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class ProgressFile:
         self._ended.set()
         self._thread.join()
         state = "done" if error is None else "failed"
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Paused):
             state = "stopped"
         with self._lock:
             self._beat = replace(self._beat, state=state, message=str(error or ""))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Paused
 from core.heartbeat import PROGRESS_NAME, Heartbeat, ProgressFile, read_heartbeat
 
 
@@ -27,7 +28,12 @@ def test_a_run_is_told_from_its_first_stage_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(ValueError("no room"), "failed"), (KeyboardInterrupt(), "stopped")]
+    ("error", "state"),
+    [
+        (ValueError("no room"), "failed"),
+        (KeyboardInterrupt(), "stopped"),
+        (Paused("saved", where="train.cpt", remedy="run again"), "stopped"),
+    ],
 )
 def test_how_it_ended_is_told(tmp_path: Path, error: BaseException, state: str) -> None:
     def run() -> None:
