@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import yaml
 
+from core.yaml_reader import read_yaml
 from tests.ray_jobs.conftest import cli_command, data_bytes
 
 UNTIL = "corpus.tokens"
@@ -43,6 +45,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(children, timeout=20)
 
 
+def fewer_notes(recipe: Path) -> Path:
+    """Leaves all papers and a few of the notes: what is killed is the same, and sooner there."""
+    data = read_yaml(recipe.read_text())
+    for source in data["corpus"]["sources"]:
+        if source["kind"] == "markdown":
+            source["paths"] = ["samples/astronomy/[a-g]*.md"]
+    recipe.write_text(yaml.safe_dump(data, sort_keys=False))
+    return recipe
+
+
 def receipts(folder: Path) -> int:
     return len(list((folder / "receipts").glob("*.json")))
 
@@ -61,9 +73,10 @@ def test_killed_runs_end_in_the_same_bytes(
     tmp_path: Path, checkout: Path, write_recipe: Callable[[Path], Path], cli: Callable[..., object]
 ) -> None:
     quiet, disturbed, log = tmp_path / "quiet", tmp_path / "disturbed", tmp_path / "log.txt"
-    done = cli("run", str(write_recipe(quiet)), "--until", UNTIL, "--workers", "1")
+    undisturbed = fewer_notes(write_recipe(quiet))
+    done = cli("run", str(undisturbed), "--until", UNTIL, "--workers", "1")
     assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
-    recipe = write_recipe(disturbed)
+    recipe = fewer_notes(write_recipe(disturbed))
 
     # The driver, while OCR has some shards done and some not.
     process = start(recipe, checkout, log)
@@ -91,4 +104,4 @@ def test_killed_runs_end_in_the_same_bytes(
     expected, found = data_bytes(quiet), data_bytes(disturbed)
     assert expected.keys() == found.keys()
     assert [name for name in expected if expected[name] != found[name]] == []
-    assert len([name for name in expected if name.endswith(".parquet")]) > 100
+    assert len([name for name in expected if name.endswith(".parquet")]) > 50
