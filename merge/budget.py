@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import InputError
+from core.memory import free_memory_bytes
 from merge.weights import ModelWeights
 
 OUT_SHARD_BYTES = 5_000_000_000
@@ -26,8 +26,6 @@ _SHARD_COPIES = 2
 _HEADER_BYTES = 10_000_000
 """Config, tokenizer, headers, card."""
 
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 _GIB = 2**30
 
 
@@ -102,27 +100,3 @@ def check_budget(budget: Budget, where: str) -> None:
 
 def _gib(size: int) -> str:
     return f"{size / _GIB:,.2f} GiB"
-
-
-def free_memory_bytes() -> int | None:
-    """Returns the memory that can still be taken: of the machine, or of this container if less."""
-    found = [free for free in (_of_machine(_MEMINFO), _of_container(_CGROUP)) if free is not None]
-    return min(found, default=None)
-
-
-def _of_machine(path: Path) -> int | None:
-    try:
-        lines: Iterable[str] = path.read_text("utf-8").splitlines()
-    except OSError:
-        return None  # not Linux
-    return next((int(li.split()[1]) * 1024 for li in lines if li.startswith("MemAvailable:")), None)
-
-
-def _of_container(folder: Path) -> int | None:
-    try:
-        limit, used = (int((folder / f"memory.{n}").read_text()) for n in ("max", "current"))
-        # Cached files count as used, but are given back when memory is needed.
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return limit - used + int(stat.get("inactive_file", 0))
-    except (OSError, ValueError):  # there is no limit: no file, or it says "max"
-        return None

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
-"""Of this process, as a container sees it."""
+from core import memory
 
 
 def free_memory_bytes(use_gpu: bool) -> int | None:
@@ -16,29 +13,9 @@ def free_memory_bytes(use_gpu: bool) -> int | None:
     Args:
         use_gpu: the worker has an accelerator.
     """
-    if use_gpu:
-        import torch
+    if not use_gpu:
+        return memory.free_memory_bytes()
+    import torch
 
-        free, _ = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))
-        return int(free)
-    found = [free for free in (_free_of_machine(), _free_of_container()) if free is not None]
-    return min(found, default=None)
-
-
-def _free_of_machine() -> int | None:
-    try:
-        lines = _MEMINFO.read_text("utf-8").splitlines()
-    except OSError:
-        return None  # not Linux
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else None
-
-
-def _free_of_container(folder: Path = _CGROUP) -> int | None:
-    try:
-        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
-        # Pages of files are counted as used, but given back when they are needed.
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return int(limit) - int(used) + int(stat.get("inactive_file", 0))
-    except (OSError, ValueError):  # no such limit: there is no file, or it says "max"
-        return None
+    free, _ = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))
+    return int(free)

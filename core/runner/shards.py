@@ -173,6 +173,18 @@ class _ActorPool:
             ray.kill(actor)
 
 
+def _open_pool(stage: ShardStage, ctx: StageContext, workers: int) -> _TaskPool | _ActorPool:
+    """Returns as many workers as the run, the stage and the cluster allow.
+
+    Raises:
+        StageError: the cluster is too small for one.
+    """
+    needs = settle(stage.resources)
+    at_once = stage.actors or stage.workers or workers
+    size = min(workers, at_once, capacity(needs, stage.name))
+    return (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
+
+
 def run_units(
     stage: ShardStage,
     ctx: StageContext,
@@ -199,11 +211,7 @@ def run_units(
         return []
     waiting = chain([first], coming)
     again: deque[Unit] = deque()
-    needs = settle(stage.resources)
-    at_once = stage.actors or stage.workers or workers
-    size = min(workers, at_once, capacity(needs, stage.name))
-    pool: _TaskPool | _ActorPool
-    pool = (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
+    pool = _open_pool(stage, ctx, workers)
     attempts: dict[int, int] = {}
     working: dict[ray.ObjectRef[Any], Unit] = {}
     quarantined: list[Quarantined] = []

@@ -2,5 +2,6 @@
 
 from eval.answers.final import Final, read_final
 from eval.answers.read import Answer, read_answer
+from eval.answers.text import TRUNCATED
 
-__all__ = ["Answer", "Final", "read_answer", "read_final"]
+__all__ = ["TRUNCATED", "Answer", "Final", "read_answer", "read_final"]

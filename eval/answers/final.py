@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from eval.answers.fields import boxed_values, unescaped
-from eval.answers.text import in_plain_spaces, own_part, without_markup, without_thoughts
+from eval.answers.text import TRUNCATED, in_plain_spaces, own_part, without_markup, without_thoughts
 
 MAX_ANSWER_CHARS = 400
 MAX_CANDIDATES = 500
@@ -73,7 +73,7 @@ def read_final(text: str, *, reasoning: bool = False) -> Final:
     """
     after = without_thoughts(text, reasoning)
     if after is None:
-        return Final(None, "truncated")
+        return Final(None, TRUNCATED)
     plain = own_part(in_plain_spaces(after))
     if not plain:
         return Final(None, "empty")

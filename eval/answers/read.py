@@ -33,7 +33,14 @@ from itertools import islice
 from eval.answers.fields import boxed_values, json_values, tagged_values
 from eval.answers.letters import LETTER, MAX_CANDIDATES, Stated, choice_words, stated
 from eval.answers.statements import judgements, last_statement
-from eval.answers.text import alike, in_plain_spaces, own_part, without_markup, without_thoughts
+from eval.answers.text import (
+    TRUNCATED,
+    alike,
+    in_plain_spaces,
+    own_part,
+    without_markup,
+    without_thoughts,
+)
 
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
 _LEADING = re.compile(rf"(?:^|\n)[>#\- ]{{0,5}}{LETTER}")
@@ -83,7 +90,7 @@ def read_answer(text: str, choices: Sequence[str], *, reasoning: bool = False) -
     """
     after = without_thoughts(text, reasoning)
     if after is None:
-        return Answer(None, "truncated", "the thoughts do not end")
+        return Answer(None, TRUNCATED, "the thoughts do not end")
     plain = own_part(in_plain_spaces(after))
     if not plain:
         return Answer(None, "empty", "no text")

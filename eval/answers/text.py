@@ -8,6 +8,9 @@ import unicodedata
 THINK_END = "</think>"
 THINK_START = "<think>"
 
+TRUNCATED = "truncated"
+"""``read_by`` of an answer whose text ended before it was given: the limit of tokens came first."""
+
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n[\n ]*")
 _MARKUP = re.compile(r"\*+|_{2,}|`+|~~|^#+ |\$+", re.MULTILINE)

@@ -21,12 +21,11 @@ from core.hashing import sha256_text
 from core.intervals import wilson
 from core.rejects import Reason
 from core.shards import shard_paths, stream_batches
+from core.sheet_cells import safe_cell
 from eval.cleaning.verdict import KINDS
 from eval.items import letter
 
 HUMAN = "human_verdict"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for a formula (OWASP, "CSV injection")."""
 
 STAGE_FOLDER = ("eval", "questions_clean")
 
@@ -161,7 +160,7 @@ def write_sheet(
             listed = "\n".join(f"{letter(n)}. {text}" for n, text in enumerate(one.choices))
             shown = [one.item_id, one.question, listed]
             shown += [] if blind else [one.verdict, one.reason, one.proposed]
-            writer.writerow([*map(_safe_cell, shown), "", ""])
+            writer.writerow([*map(safe_cell, shown), "", ""])
     return {kind: (sum(one.verdict == kind for one in chosen), totals[kind]) for kind in KINDS}
 
 
@@ -176,9 +175,9 @@ def score_sheet(sheet: Path, path: Path) -> SheetScore:
     totals = dict.fromkeys(KINDS, 0)
     for one in judged_questions(path):
         totals[one.verdict] += 1
-        entry = filled.get(_safe_cell(one.item_id))
+        entry = filled.get(safe_cell(one.item_id))
         if entry and entry[0]:
-            marked[_safe_cell(one.item_id)] = Marked(
+            marked[safe_cell(one.item_id)] = Marked(
                 one.item_id, entry[0], one.verdict, one.question, entry[1]
             )
     wanted = [item_id for item_id, (verdict, _) in filled.items() if verdict]
@@ -213,10 +212,6 @@ def _draw(path: Path, rows: int, seed: int) -> tuple[list[Judged], dict[str, int
         chosen += [one for _, _, one in ordered[:share]]
     chosen.sort(key=lambda one: sha256_text(f"order\n{seed}\n{one.item_id}"))
     return chosen, totals
-
-
-def _safe_cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _read_sheet(path: Path) -> dict[str, tuple[str, str]]:

@@ -11,16 +11,13 @@ from core.hashing import sha256_value
 from core.llm import Choice, Engine, GenerateRequest, Generation, Score
 from core.recipe.mcq import WRITTEN_MODES, Mcq, Mode
 from core.rejects import Reason, Reject
-from eval.answers import read_answer
+from eval.answers import TRUNCATED, read_answer
 from eval.items import Item
 from eval.mcq.orders import orders
 from eval.mcq.prompts import Shown, choice_request, score_requests, written_request
 from eval.mcq.shots import pick_shots
 
 Ask = Callable[[Sequence[GenerateRequest]], list[Generation]]
-
-TRUNCATED = "truncated"
-"""``read_by`` of an answer that was cut off by the limit of tokens before it was given."""
 
 
 @dataclass(frozen=True)
@@ -204,4 +201,4 @@ def _row(shown: Shown, answered: _Answered, permutation: int) -> dict[str, Any]:
     }
 
 
-__all__ = ["TRUNCATED", "Ask", "choice_scores", "predict"]
+__all__ = ["Ask", "choice_scores", "predict"]

@@ -25,8 +25,9 @@ from core.rejects import Reject
 from core.schema import PREDICTION
 from core.sources import SourceIndex
 from core.stage import Resources, ShardResult, ShardStage, StageContext, Unit
+from eval.answers import TRUNCATED
 from eval.items import Item, benchmark_file, load_items
-from eval.mcq.predict import TRUNCATED, Ask, predict
+from eval.mcq.predict import Ask, predict
 from eval.mcq.shots import load_shots, shots_file
 from eval.models import HeldEngine, model_digest, model_files, model_stages
 

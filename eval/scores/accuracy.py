@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from core.intervals import wilson
-from eval.scores.rows import TRUNCATED
+from eval.answers import TRUNCATED
 
 COUNTS = ("correct", "total", "asked", "unanswered", "truncated")
 

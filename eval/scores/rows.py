@@ -24,9 +24,6 @@ from eval.items import Item
 MODES = ("choice", "letter", "json", "reasoning")
 """The order of modes in tables; others follow by name."""
 
-TRUNCATED = "truncated"
-"""``read_by`` of an answer whose text ended before it was given."""
-
 ITEM_SCHEMA = {
     "place": pl.Int32,
     "benchmark": pl.String,

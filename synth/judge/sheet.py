@@ -20,15 +20,13 @@ from core.atomic import atomic_file
 from core.errors import InputError, UsageError
 from core.hashing import sha256_text
 from core.shards import read_shard, shard_paths, stream_batches
+from core.sheet_cells import safe_cell
 from synth.judge.judged import Judged
 from synth.judge.verdict import CRITERIA
 
 HUMAN = "human_"
 JUDGE = "judge_"
 _COLUMNS = ["qa_id", "doc_id", "chunk_start_char", "chunk_end_char", "question", "answer"]
-
-# What a spreadsheet takes for a formula (OWASP, "CSV injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ def write_sheet(
             empty = [""] * (len(criteria) + 1)
             writer.writerow([*map(safe_cell, shown), *scores, *empty])
     return sampled
-
-
-def safe_cell(text: str) -> str:
-    """Returns a text that no spreadsheet runs as a formula: an apostrophe in front if need be."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _draw(judged: Judged, rows: int, seed: int) -> tuple[list[dict[str, Any]], Sampled]:

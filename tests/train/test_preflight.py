@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 import train.preflight
 from core.errors import StageError
+from core.memory import _free_of_container
 from core.recipe.train import Trainer
 from ray_jobs.cli import app
 from train.checkpoint.reader import CheckpointReader
-from train.machine import _free_of_container, free_memory_bytes
+from train.machine import free_memory_bytes
 from train.preflight import check_disk, kept_bytes, preflight_loop, read_result
 from train.spec import LoopSpec
 

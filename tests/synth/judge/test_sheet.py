@@ -12,8 +12,9 @@ import pytest
 from core.errors import InputError, UsageError
 from core.schema import DOCUMENT
 from core.shards import read_shard, shard_name, write_shard
+from core.sheet_cells import safe_cell
 from synth.judge.judged import Judged, open_judged
-from synth.judge.sheet import safe_cell, score_sheet, write_sheet
+from synth.judge.sheet import score_sheet, write_sheet
 from synth.judge.verdict import CRITERIA
 from tests.synth.judge.conftest import PERFECT, MakeJudged
 
