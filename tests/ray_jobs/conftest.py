@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -69,10 +70,18 @@ def cli(checkout: Path) -> Cli:
             env={**environment, "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=900,
         )
 
     return call
+
+
+def alive(process: psutil.Process) -> bool:
+    # Orphans whose new parent does not collect them stay zombies for good.
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def data_bytes(run_dir: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ import pytest
 
 from core.manifest import Manifest
 from core.yaml_reader import read_yaml
-from tests.ray_jobs.conftest import cli_command
+from tests.ray_jobs.conftest import alive, cli_command
 
 METRICS = "TEST_METRICS_URL"
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -74,7 +74,7 @@ def head() -> Iterator[dict[str, str]]:
             for member in family:
                 with contextlib.suppress(psutil.Error):
                     member.kill()
-            psutil.wait_procs(family, timeout=20)
+            wait_until(lambda: not any(map(alive, family)))
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
