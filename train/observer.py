@@ -25,6 +25,7 @@ from typing import Any
 
 from core.atomic import write_json
 from core.errors import AstromillError, StageError
+from core.hashing import sha256_value
 from core.recipe.train import Trainer
 from train.budget import flop_per_token, shape_of
 from train.data import SequenceDataset
@@ -109,13 +110,17 @@ class Observer:
             lines, self._written = self._written, []
             first = int(lines[-1]["step"]) + 1 if lines else 1
             logs, name = self._out / "logs", self._spec.name or self._spec.stage
-            self._trackers = Trackers(self._section.tracking, logs, name, first)
+            self._trackers = Trackers(self._section.tracking, logs, name, self._key(), first)
             lines += read_lines(self._out / EVALUATION_NAME)
             self._trackers.restore(_values(line) for line in lines)
         if self._startup_seconds:
             self._log.started(self._startup_seconds)
         self._ended = time.perf_counter()
         return self
+
+    def _key(self) -> str:
+        """Returns what names this run among others of its name, in services that keep many."""
+        return sha256_value([self._spec.identity, self._spec.checkpoints])[:10]
 
     def __exit__(
         self,

@@ -57,58 +57,6 @@ class TensorBoard(Tracker):
         self._writer.close()
 
 
-class WandB(Tracker):
-    """Weights & Biases.
-
-    Args:
-        project: to log into.
-        name: of the run there, the same after a stop.
-        folder: for its files.
-    """
-
-    def __init__(self, project: str, name: str, folder: Path) -> None:
-        import wandb
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(
-            project=project, name=name, id=name, resume="allow", dir=str(folder), reinit=True
-        )
-
-    def log(self, step: int, values: Values) -> None:
-        """Takes a step's numbers."""
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Writes what is still in memory."""
-        self._run.finish()
-
-
-class Mlflow(Tracker):
-    """An MLflow tracking store.
-
-    Args:
-        uri: its address, or a folder.
-        name: of the run there.
-    """
-
-    def __init__(self, uri: str, name: str) -> None:
-        from mlflow.tracking import MlflowClient
-
-        self._client = MlflowClient(tracking_uri=uri)
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
-        self._run_id = self._client.create_run(experiment).info.run_id
-
-    def log(self, step: int, values: Values) -> None:
-        """Takes a step's numbers."""
-        for name, value in values.items():
-            self._client.log_metric(self._run_id, name, value, step=step)
-
-    def close(self) -> None:
-        """Writes what is still in memory."""
-        self._client.set_terminated(self._run_id)
-
-
 class Trackers:
     """All trackers of a run.
 
@@ -116,20 +64,27 @@ class Trackers:
         section: which ones.
         folder: for local files.
         name: of the run.
+        key: of the run in a service: the same after a stop, another for another run.
         first_step: of this start.
 
     Raises:
         StageError: a package that the recipe asks for is not installed.
     """
 
-    def __init__(self, section: Tracking, folder: Path, name: str, first_step: int = 1) -> None:
+    def __init__(
+        self, section: Tracking, folder: Path, name: str, key: str = "run", first_step: int = 1
+    ) -> None:
         self._trackers: dict[str, Tracker] = {}
         if section.tensorboard:
             self._open("tensorboardX", TensorBoard, folder / "tensorboard", first_step)
         if section.wandb_project:
-            self._open("wandb", WandB, section.wandb_project, name, folder / "wandb")
+            from train.tracking_services import WandB
+
+            self._open("wandb", WandB, section.wandb_project, name, key, folder)
         if section.mlflow_uri:
-            self._open("mlflow", Mlflow, section.mlflow_uri, name)
+            from train.tracking_services import Mlflow
+
+            self._open("mlflow", Mlflow, section.mlflow_uri, name, key)
 
     def _open(self, package: str, kind: Any, *arguments: Any) -> None:
         try:

@@ -39,9 +39,13 @@ class Tracking(Section):
     tensorboard: bool = True
     """Event files in ``logs/tensorboard``."""
     wandb_project: str | None = None
-    """Weights & Biases; the key comes from its own environment variable. Needs ``wandb``."""
+    """Weights & Biases. The key comes from ``WANDB_API_KEY``; ``WANDB_MODE=offline`` keeps all in
+    ``logs/wandb`` for a later ``wandb sync``. It gets numbers and the machine's load: no code, no
+    console output. Needs ``wandb``."""
     mlflow_uri: str | None = None
-    """Address or folder of an MLflow tracking store. Needs ``mlflow``."""
+    """Address of an MLflow tracking server, or a folder. Who one is comes from
+    ``MLFLOW_TRACKING_TOKEN``, or ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
+    Needs ``mlflow-skinny`` or ``mlflow``."""
     peak_tflop_per_s: float | None = Field(None, gt=0)
     """Of one accelerator in the run's dtype, for the model FLOP utilisation (MFU): 191.5 for a GCD
     of MI250X in bfloat16 (half of AMD's 383 for the card)."""
