@@ -14,10 +14,15 @@ import ray
 from ray._private import ray_constants
 
 from core.errors import StageError
+from core.loopback import talk_over_loopback
 from core.stage import Resources
 
 LOOPBACK = "127.0.0.1"
 _REACH_SECONDS = 10.0
+_STARTS = 4
+_TOO_SLOW = "timed out during startup"
+
+log = logging.getLogger(__name__)
 
 # Ray's switch for "one machine only": without it a node asked to live on loopback takes the
 # machine's outer address all the same, and several of its servers listen on every interface.
@@ -31,6 +36,9 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Without accelerators Ray would blank the variable in every task; leave it as the user set it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Where a training worker failed, others may wait for it in a collective operation and cannot
+    # leave the process group: Ray Train gives them so long, 30 s by default, before it ends them.
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
 }
 
 
@@ -59,13 +67,9 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
             ray.init(address=joined, logging_level=logging.ERROR, log_to_driver=False)
         else:
             _loopback_only(True)
-            ray.init(
-                num_cpus=num_cpus or os.cpu_count(),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                _node_ip_address=LOOPBACK,
-            )
+            # Of vLLM and training workers, too.
+            talk_over_loopback()
+            _start_here(num_cpus)
     except Exception as error:
         # Ray raises several unrelated classes here; all mean the same to the user.
         raise StageError(
@@ -79,6 +83,25 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         ray.shutdown()
         if not joined:
             _loopback_only(False)
+
+
+def _start_here(num_cpus: int | None) -> None:
+    """Starts Ray on this machine; again where the machine was too busy for Ray's own 30 s."""
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(
+                num_cpus=num_cpus or os.cpu_count(),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                _node_ip_address=LOOPBACK,
+            )
+            return
+        except Exception as error:  # Ray raises a plain one
+            if attempt == _STARTS or _TOO_SLOW not in str(error):
+                raise
+            log.warning("Ray was too slow to start; starting it again")
+            ray.shutdown()
 
 
 def _require_reachable(address: str) -> None:

@@ -51,6 +51,7 @@ def launch(
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     from train.loop import train_loop
+    from train.rendezvous import Rendezvous
 
     per_worker = {"CPU": 1, "GPU": 1} if section.use_gpu else {"CPU": 1}
     storage = Path(spec.out) / RAY_FOLDER
@@ -75,6 +76,7 @@ def launch(
                 resources_per_worker=per_worker,
             ),
             run_config=run_config,
+            torch_config=Rendezvous(),
         )
         try:
             trainer.fit()

@@ -30,6 +30,7 @@ from core.llm.engine import (
     choice_fault,
 )
 from core.llm.prompts import choice_ids, generate_ids, score_ids
+from core.loopback import talk_over_loopback
 from core.recipe.engine import Engine as EngineConfig
 
 _CPU_ENVIRONMENT = {
@@ -73,6 +74,8 @@ class VllmEngine(Engine):
         self.label = config.model or Path(model_path).name
         self._model_path = model_path
         self._config = config
+        # All of one worker's processes are on one machine.
+        talk_over_loopback()
         self._vllm = _import_vllm()
         client_error = getattr(self._vllm.exceptions, "VLLMClientError", ValueError)
         self._refusals: tuple[type[Exception], ...] = (ValueError, client_error)
@@ -316,6 +319,8 @@ def _first_line(error: Exception) -> str:
 def _import_vllm() -> Any:
     # vLLM's own log handler prints to standard output, where results of a command may go.
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    # No usage report is sent: nobody was asked.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
         import vllm
         import vllm.exceptions

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import EngineError
+from core.loopback import loopback_settings
 
 _MODULE = "vllm.entrypoints.openai.api_server"
 _PLUGIN = "core.talk.vllm_reasoning"
@@ -100,6 +101,9 @@ class VllmOptions:
             found["VLLM_API_KEY"] = self.key
         # No usage report is sent: nobody was asked.
         found.setdefault("VLLM_NO_USAGE_STATS", "1")
+        # All its processes are on this machine.
+        for name, value in loopback_settings().items():
+            found.setdefault(name, value)
         if self.on_cpu:
             for name, value in _CPU_ENVIRONMENT.items():
                 found.setdefault(name, value)

@@ -48,6 +48,28 @@ def test_capacity(ray_session: None) -> None:
         capacity(Resources(cpus=1, gpus=1), "a stage")
 
 
+def test_a_start_that_was_too_slow_is_tried_again(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    tries = []
+
+    def slow(**options: object) -> None:
+        tries.append(options)
+        if len(tries) < 3:
+            raise Exception("The current node timed out during startup. This could happen ...")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with open_session(num_cpus=1):
+        assert len(tries) == 3
+    monkeypatch.setattr(ray, "init", lambda **options: 1 / 0)
+    with pytest.raises(StageError, match="Ray did not start: division"), open_session():
+        pass
+
+
 def test_wrong_address_fails_at_once() -> None:
     """In a process of its own: this one may hold a session already."""
     code = (
