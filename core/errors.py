@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.secrets import redact
+
 
 class AstromillError(Exception):
     """A failure explained in three lines.
@@ -21,6 +23,8 @@ class AstromillError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str, remedy: str) -> None:
+        # What others said may repeat a key; an error is shown, written and sent around.
+        what, where = redact(what), redact(where)
         super().__init__(f"{what} [{where}]")
         self.what = what
         self.where = where

@@ -18,6 +18,7 @@ from types import TracebackType
 
 from core.atomic import write_json
 from core.errors import Paused
+from core.secrets import redact
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class ProgressFile:
         if isinstance(error, KeyboardInterrupt | Paused):
             state = "stopped"
         with self._lock:
-            self._beat = replace(self._beat, state=state, message=str(error or ""))
+            self._beat = replace(self._beat, state=state, message=redact(str(error or "")))
         self._write()
 
     def stage(self, name: str, number: int, count: int) -> None:

@@ -1,21 +1,25 @@
 """One log per run: JSON lines in ``<run>/logs/run.jsonl``, warnings also on the terminal.
 
 What is logged in a Ray worker travels back with the worker's result and is written here too.
+Secrets do not: each line passes :func:`core.secrets.redact`, in the worker already.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable
 from rich.logging import RichHandler
+
+from core.secrets import redact
 
 _PACKAGES = ("core", "corpus", "synth", "train", "merge", "eval", "ray_jobs")
 """Whose progress is worth a line; of other packages, warnings are."""
@@ -48,13 +52,13 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname,
             "run": self._run,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
         for name in ("stage", "shard"):
             if hasattr(record, name):
                 entry[name] = getattr(record, name)
         if record.exc_info:
-            entry["trace"] = self.formatException(record.exc_info)
+            entry["trace"] = redact(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -71,7 +75,8 @@ class _Collector(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            self._found.append(WorkerRecord(record.name, record.levelno, message, record.created))
+            found = WorkerRecord(record.name, record.levelno, redact(message), record.created)
+            self._found.append(found)
             return
         # The first one that does not fit takes the place of the last one that did.
         self._lost = max(self._lost, 1) + 1
@@ -115,6 +120,13 @@ def relay(records: Iterable[WorkerRecord], stage: str, shard: int | None = None)
         logging.getLogger(found.logger).handle(logging.makeLogRecord(values))
 
 
+class _Terminal(RichHandler):
+    """Warnings for a person, without secrets."""
+
+    def render_message(self, record: logging.LogRecord, message: str) -> ConsoleRenderable:
+        return super().render_message(record, redact(message))
+
+
 class _FewOfWorkers(logging.Filter):
     """Lets a few records of each stage's workers through: a thousand shards may say the same."""
 
@@ -130,14 +142,26 @@ class _FewOfWorkers(logging.Filter):
         return self._seen[stage] <= _SHOWN_PER_STAGE
 
 
+class _LogFile(logging.FileHandler):
+    """A file that no run ends for: the disk may be full, and that is said where work is lost."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def run_log(run: str, run_dir: Path, console: Console) -> Iterator[None]:
     """Logs to the run's file and shows warnings for the length of the block."""
     folder = run_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(folder / "run.jsonl", encoding="utf-8", errors="backslashreplace")
+    to_file = _LogFile(folder / "run.jsonl", encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_JsonLines(run))
-    to_terminal = RichHandler(logging.WARNING, console, show_path=False, show_time=False)
+    to_terminal = _Terminal(logging.WARNING, console, show_path=False, show_time=False)
     to_terminal.addFilter(_FewOfWorkers())
     root = logging.getLogger()
     level = root.level

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.rejects import Reason
+from core.secrets import plain_environment
 from corpus.pdf.textlayer import PageText
 from corpus.reading import Unreadable
 
@@ -162,7 +163,7 @@ class PdfWorker:
         paths = [str(root), os.environ.get("PYTHONPATH", "")]
         # One thread: the machine's other processors have their own workers.
         env = {
-            **os.environ,
+            **plain_environment(),
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",

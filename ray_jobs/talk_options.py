@@ -9,6 +9,7 @@ import typer
 
 from core.errors import UsageError
 from core.recipe import load_recipe
+from core.secrets import protect
 from core.talk.place import model_folder, model_name
 
 KEY_VARIABLE = "ASTROMILL_API_KEY"
@@ -102,4 +103,5 @@ def read_key(variable: str | None) -> str | None:
             where=f"environment variable {variable or KEY_VARIABLE}",
             remedy="take letters, digits and marks",
         )
+    protect(key)
     return key or None

@@ -46,11 +46,14 @@ from core.llm.http_patience import (
     retry_after_seconds,
 )
 from core.recipe.engine import Engine as EngineConfig
+from core.secrets import HIDDEN, redact
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 _READER_SECONDS = 0.005
+_LONG_KEY = 16
+"""Characters; a shorter key may be a word, such as the ``EMPTY`` of servers that ask for none."""
 
 Answer = dict[str, Any] | str
 """A server's answer, or the reason why there is none."""
@@ -292,6 +295,9 @@ class _Session:
                 status,
                 retry_after_seconds=retry_after_seconds(headers.get("Retry-After")),
             )
+        if self._key and len(self._key) >= _LONG_KEY and self._key.encode() in payload:
+            # It would go into the request log, the data, and whatever is made from them.
+            raise Refused("the answer repeats the key", status)
         try:
             answer = json.loads(payload)
         except ValueError as error:
@@ -329,7 +335,7 @@ class _Session:
 
     def _clean(self, text: str) -> str:
         # Some servers repeat the key in their error.
-        text = text.replace(self._key, "***") if self._key else text
+        text = redact(text.replace(self._key, HIDDEN) if self._key else text)
         return (text.strip() or "no reason given").splitlines()[0][:500]
 
 

@@ -18,6 +18,7 @@ from core.llm.engine import Engine, GenerateRequest, Generation, Score, ScoreReq
 from core.llm.http_patience import Refused
 from core.llm.http_pool import HttpPool, Post
 from core.recipe.engine import Engine as EngineConfig
+from core.secrets import protect
 
 Request = TypeVar("Request")
 
@@ -221,6 +222,7 @@ def _key(config: EngineConfig) -> str | None:
             where="key api_key_env",
             remedy="export it with the server's key, or remove api_key_env from the recipe",
         )
+    protect(key)
     return key
 
 

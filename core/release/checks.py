@@ -6,7 +6,6 @@ Nothing of a model's own code is ever run: what would need it stops the release.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +16,11 @@ from core.errors import AstromillError
 from core.model_folder import require_model, tensor_shapes
 from core.recipe.release import Release
 from core.release.facts import ModelFacts, scores_are_stale
+from core.secrets import TOKEN_FORMS, secret_variables
 
 INDEX_NAME = "model.safetensors.index.json"
 
-_SECRETS = {
-    "a Hugging Face token": re.compile(rb"\bhf_[A-Za-z0-9]{30,}"),
-    "an OpenAI or Anthropic key": re.compile(rb"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}"),
-    "a GitHub token": re.compile(rb"\b(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_\w{40,})"),
-    "a GitLab token": re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}"),
-    "an AWS key": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a Google key": re.compile(rb"\bAIza[0-9A-Za-z_-]{35}"),
-    "a Slack token": re.compile(rb"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    "a private key": re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
-    "a password in an address": re.compile(rb"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/:@]+@[\w.-]+"),
-}
-_SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
+_SECRETS = {kind: re.compile(form.encode("ascii")) for kind, form in TOKEN_FORMS.items()}
 _SHORTEST_SECRET = 12
 """Characters; shorter values of such variables are words like ``true``."""
 
@@ -103,9 +92,8 @@ def foreign_code(folder: Path, files: Sequence[Path]) -> list[str]:
 def secrets(folder: Path, files: Sequence[Path]) -> list[str]:
     """Returns which files seem to hold a secret; never the secret."""
     values = {
-        name: value.encode()
-        for name, value in os.environ.items()
-        if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST_SECRET
+        name: value.encode("utf-8", "surrogateescape")
+        for name, value in secret_variables(_SHORTEST_SECRET).items()
     }
     found = []
     for path in files:

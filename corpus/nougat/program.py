@@ -20,6 +20,8 @@ from pathlib import Path
 from core.errors import EngineError
 from core.recipe.ocr import Ocr
 from core.rejects import Reason
+from core.secrets import plain_environment
+from core.storage.inputs import locate
 from corpus.formats.mmd import MmdText, read_mmd_text
 from corpus.ocr_backends import (
     NOT_READ,
@@ -66,7 +68,7 @@ class NougatProgram:
         self._program = found
         self._checkpoint = None
         if settings.checkpoint is not None:
-            self._checkpoint = str(root / settings.checkpoint)
+            self._checkpoint = str(locate(root, settings.checkpoint))
 
     def read(self, requests: Sequence[Request]) -> list[Outcome]:
         """Reads documents one by one."""
@@ -111,7 +113,8 @@ class NougatProgram:
 
     def _wait(self, command: list[str], log: int, folder: Path) -> int:
         # Ours would put this checkout's packages before its own.
-        env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        given = plain_environment()
+        env = {k: v for k, v in given.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         # One of its libraries asks the network for news at every start.
         env["NO_ALBUMENTATIONS_UPDATE"] = "1"
         timeout = self._ocr.nougat_ocr.timeout_seconds

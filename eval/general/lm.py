@@ -15,6 +15,7 @@ from typing import Any
 
 from core.errors import InputError, StageError
 from core.recipe.general import General, GeneralServer
+from core.secrets import protect
 
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -156,6 +157,7 @@ def _served(path: str, section: General, server: GeneralServer, chat: bool) -> A
                 where="key eval.general.servers",
                 remedy="set it to the server's key",
             )
+        protect(key)
         header = {"Authorization": f"Bearer {key}"}
         # Both log a request that failed with all its headers.
         for name in ("lm_eval.models.api_models", "asyncio"):

@@ -15,6 +15,7 @@ import yaml
 from core.graph import Pipeline
 from core.recipe import load_recipe
 from ray_jobs.pipeline import build_pipeline
+from tests.safety.listening import Listening
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -63,10 +64,13 @@ def recipe(recipe_data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     data["corpus"] = {**data["corpus"], "documents_per_shard": 10}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
-    done = cli("run", str(path))
+    with Listening() as heard:
+        done = cli("run", str(path))
     assert done.returncode == 0, done.stderr
     assert "43 stages ran, 0 up to date" in done.stderr
     assert "report: " in done.stderr
+    assert heard.seen
+    assert heard.beyond_loopback() == {}
     return path
 
 
