@@ -18,6 +18,7 @@ from core.contamination import ContaminationIndex
 from core.errors import InputError, RecipeError
 from core.overlap import Rules
 from core.recipe.decontaminate import Decontaminate
+from core.storage.inputs import locate
 
 REPORT_NAME = "report.json"
 
@@ -44,12 +45,13 @@ def benchmark_files(section: Decontaminate, evaluated: Sequence[tuple[str, str]]
 
 def read_items(root: Path, files: dict[str, str]) -> list[BenchmarkItem]:
     """Returns the items of all benchmarks; paths start from ``root``."""
-    return [item for name, path in files.items() for item in read_benchmark(name, root / path)]
+    paths = [(name, locate(root, path)) for name, path in files.items()]
+    return [item for name, path in paths for item in read_benchmark(name, path)]
 
 
 def load_index(root: Path, files: dict[str, str], rules: Rules) -> ContaminationIndex:
     """Returns the index of all benchmarks, which a worker builds once for its many shards."""
-    paths = [(name, root / path) for name, path in files.items()]
+    paths = [(name, locate(root, path)) for name, path in files.items()]
     # A changed file has another time.
     stamped = tuple((n, p, p.stat().st_mtime_ns if p.exists() else 0) for n, p in paths)
     return _index(stamped, rules)

@@ -119,7 +119,7 @@ class Pipeline:
         sources_digest = self.sources_digest(stage)
         inputs = {name: known[name].fingerprint for name in stage.inputs}
         fingerprint = sha256_value([stage.config_digest(ctx), sources_digest, inputs])
-        manifest = Manifest.load(ctx.folder(stage.name))
+        manifest = ctx.manifest(stage.name)
         if manifest is None:
             return StageState(stage.name, fingerprint, None, ["not run yet"])
         reasons = []
@@ -138,7 +138,7 @@ class Pipeline:
             ]
             # A difference too small for the sentences above, such as an input no longer read.
             reasons = reasons or ["recipe changed"]
-        elif not manifest.intact(ctx.folder(stage.name)):
+        elif not intact(manifest, ctx):
             reasons.append("output files are missing or damaged")
         else:
             # A model trained again need not be the same bytes: what was made from it is stale.
@@ -160,6 +160,12 @@ class Pipeline:
             names = stage.source_names(self.ctx)
             self._sources_digests[stage.name] = sha256_value([digest, names]) if names else digest
         return self._sources_digests[stage.name]
+
+
+def intact(manifest: Manifest, ctx: StageContext) -> bool:
+    """Returns whether every output file of a stage is there, at the URL of a run that has one."""
+    found = ctx.mirror
+    return found.intact(manifest.stage) if found else manifest.intact(ctx.place(manifest.stage))
 
 
 def _config_changes(old: Any, new: Any, key: str = "") -> list[str]:

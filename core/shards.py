@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from core.atomic import atomic_file
 from core.errors import InputError
+from core.storage.mirror import make_local, make_shards_local
 
 ROW_GROUP_ROWS = 4096
 """Rows per row group unless a stage says otherwise: a few MB, so that a reader streams."""
@@ -35,6 +36,7 @@ def shard_name(index: int) -> str:
 
 def shard_paths(folder: Path) -> list[Path]:
     """Returns the shards of a dataset folder, in order."""
+    make_shards_local(folder)
     # By length first: the 100,000th has a digit more, and comes after the one before it.
     return sorted(folder.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
@@ -49,6 +51,8 @@ def write_shard(path: Path, table: pa.Table, row_group_rows: int = ROW_GROUP_ROW
             compression_level=3,
             row_group_size=row_group_rows,
             store_schema=True,
+            # A bit that fell over on the disk may decode all the same, to other text.
+            write_page_checksum=True,
         )
 
 
@@ -61,15 +65,20 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
+def _open(path: Path) -> pq.ParquetFile:
+    # memory_map off: a file replaced under a running reader must not fault it.
+    return pq.ParquetFile(path, memory_map=False, page_checksum_verification=True)
+
+
 def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Reads one shard.
 
     Raises:
         InputError: the file is missing, truncated or not Parquet.
     """
+    make_local(path)
     try:
-        # memory_map off: a file replaced under a running reader must not fault it.
-        return pq.ParquetFile(path, memory_map=False).read(columns=columns)
+        return _open(path).read(columns=columns)
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
 
@@ -84,7 +93,7 @@ def stream_batches(
     """
     for path in shard_paths(folder):
         try:
-            yield from pq.ParquetFile(path).iter_batches(batch_size=batch_rows, columns=columns)
+            yield from _open(path).iter_batches(batch_size=batch_rows, columns=columns)
         except _READ_ERRORS as error:
             raise _unreadable(path, error) from error
 
@@ -95,6 +104,7 @@ def count_rows(path: Path) -> int:
     Raises:
         InputError: the file is missing, truncated or not Parquet.
     """
+    make_local(path)
     try:
         return int(pq.ParquetFile(path).metadata.num_rows)
     except _READ_ERRORS as error:

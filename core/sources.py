@@ -16,6 +16,8 @@ from pathlib import Path
 from core.atomic import write_json
 from core.errors import InputError
 from core.hashing import sha256_file, sha256_value
+from core.storage.inputs import at_root, find_at_url, name_of
+from core.storage.urls import is_url
 
 _HASH_THREADS = 4
 
@@ -31,7 +33,7 @@ def find_files(
 
     Args:
         root: folder that relative patterns start from.
-        patterns: files, folders (searched in depth) or glob patterns.
+        patterns: files, folders (searched in depth) or glob patterns, at URLs too.
         endings: file endings looked for inside folders, such as ``.md``; lower case.
         where: recipe key, for the error.
         links_out: where given, links inside a folder that lead out of it are put here instead.
@@ -40,7 +42,17 @@ def find_files(
         InputError: a pattern names nothing.
     """
     found: set[Path] = set()
-    for pattern in patterns:
+    for pattern in (at_root(root, each) for each in patterns):
+        if is_url(pattern):
+            copies = find_at_url(pattern, lambda folder: _walk(folder, endings), where)
+            if not copies:
+                raise InputError(
+                    f"no file found for '{pattern}'",
+                    where=where,
+                    remedy=f"check the URL; of a folder these are read: {', '.join(endings)}",
+                )
+            found.update(copies)
+            continue
         path = root / pattern
         if path.is_dir():
             hits = _walk(path, endings)
@@ -104,12 +116,8 @@ class SourceIndex:
         self._known: dict[str, list[int | str]] = known if isinstance(known, dict) else {}
 
     def name(self, path: Path) -> str:
-        """Returns the path relative to root, or absolute where it lies elsewhere."""
-        return (
-            path.relative_to(self._root).as_posix()
-            if path.is_relative_to(self._root)
-            else str(path)
-        )
+        """Returns the path relative to root, the URL of a copy, or an absolute path."""
+        return name_of(self._root, path)
 
     def hashes(self, paths: Iterable[Path]) -> dict[str, str]:
         """Returns name to SHA-256 for the files, hashing only what changed since last time.

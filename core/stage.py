@@ -25,6 +25,9 @@ from core.model_folder import model_files
 from core.rejects import Reject
 from core.shards import ROW_GROUP_ROWS, read_shard
 from core.sources import SourceIndex
+from core.storage.inputs import locate
+from core.storage.mirror import RunMirror, mirror
+from core.storage.urls import is_url
 
 STAGE_PREFIXES = ("corpus.", "synth.", "train.", "merge.", "eval.")
 
@@ -50,26 +53,50 @@ class StageContext:
         run_dir: folder of everything the run makes, absolute.
         root: folder that the recipe's relative paths start from, absolute.
         seed: the recipe's seed.
+        remote: URL of the run, where it has one; ``run_dir`` is then its mirror on this node.
     """
 
     run_dir: Path
     root: Path
     seed: int
+    remote: str | None = None
 
-    def folder(self, stage: str) -> Path:
+    @property
+    def mirror(self) -> RunMirror | None:
+        """The mirror of a run at a URL."""
+        return mirror(self.remote, self.run_dir) if self.remote else None
+
+    def place(self, stage: str) -> Path:
         """Returns a stage's output folder: ``corpus.ingest`` is ``<run>/corpus/ingest``."""
         return self.run_dir.joinpath(*stage.split("."))
 
+    def folder(self, stage: str) -> Path:
+        """Returns a stage's output folder for reading.
+
+        Of a run at a URL all but shards and weights is local then; these follow when they are
+        read (:mod:`core.shards`, :meth:`model_path`).
+        """
+        if found := self.mirror:
+            found.small(stage)
+        return self.place(stage)
+
+    def manifest(self, stage: str) -> Manifest | None:
+        """Returns the manifest of a stage, or None where it has not finished."""
+        found = self.mirror
+        return found.look(stage) if found else Manifest.load(self.place(stage))
+
     def path(self, relative: str) -> Path:
-        """Returns a recipe path made absolute."""
-        return self.root / relative
+        """Returns a recipe path made absolute; what a URL names is copied to this node."""
+        return locate(self.root, relative)
 
     def model_path(self, reference: str) -> str:
         """Returns where a model's files are: of a train or merge stage, a folder, or a hub id."""
         if reference.startswith(STAGE_PREFIXES):
-            return str(self.folder(reference) / "model")
+            if found := self.mirror:
+                found.whole(reference)
+            return str(self.place(reference) / "model")
         local = self.path(reference)
-        return str(local) if local.exists() else reference
+        return str(local) if local.exists() or is_url(reference) else reference
 
     def model_files(self, reference: str | None) -> list[Path]:
         """Returns the files of a model that is the user's own folder; of any other, none."""
@@ -133,7 +160,8 @@ class AlignedUnits(Sequence[Unit]):
 
     def _unit(self, number: int, files: Sequence[FileEntry]) -> Unit:
         digest = sha256_value([[file.sha256 for file in files], self._side])
-        return Unit(number, {"shard": files[0].name}, digest)
+        hashes = [file.sha256 for file in files]
+        return Unit(number, {"shard": files[0].name, "sha256": hashes}, digest)
 
 
 @dataclass

@@ -20,6 +20,8 @@ from typing import Any
 from core.errors import InputError
 from core.recipe.sources import ArxivSource
 from core.rejects import Reason, Reject
+from core.storage.inputs import locate, name_of
+from core.storage.urls import is_url
 from corpus.arxiv_files import LATEX_ENDINGS, PDF_ENDINGS, find_paper, is_id
 from corpus.entries import Entry
 
@@ -47,7 +49,7 @@ class ArxivReader:
         self._source = source
         self._number = number
         self._root = root
-        self._excluded = excluded_ids([(name, root / name) for name in source.exclude_ids])
+        self._excluded = excluded_ids([(n, locate(root, n)) for n in source.exclude_ids])
 
     def read(self, line: bytes, place: str) -> Entry | Reject:
         """Returns a record's catalog entry, or its reject.
@@ -93,7 +95,11 @@ class ArxivReader:
         )
 
     def _find(self, folder: str | None, identifier: str, endings: tuple[str, ...]) -> str | None:
-        path = find_paper(self._root / folder, identifier, endings) if folder else None
+        if folder is None:
+            return None
+        path = find_paper(locate(self._root, folder), identifier, endings)
+        if path is not None and is_url(folder):
+            return name_of(self._root, path)
         return os.path.relpath(path, self._root) if path else None
 
     def _looked_for(self) -> str:

@@ -19,6 +19,7 @@ from core.rejects import Reason, Reject
 from core.schema import ENTRY
 from core.sources import SourceIndex
 from core.stage import ShardResult, ShardStage, StageContext, Unit
+from core.storage.inputs import name_of
 from corpus.arxiv import ArxivReader
 from corpus.arxiv_files import paper_names
 from corpus.arxiv_snapshot import blocks, read_block
@@ -239,7 +240,7 @@ def _folder(path: Path, where: str, ctx: StageContext) -> Path:
 
 def _missing(what: str, path: Path, where: str, ctx: StageContext) -> InputError:
     return InputError(
-        f"there is no {what} '{path}'",
+        f"there is no {what} '{name_of(ctx.root, path)}'",
         where=where,
         remedy=f"check the path; it starts from {ctx.root}",
     )

@@ -22,6 +22,7 @@ from core.schema import DOCUMENT
 from core.shards import read_shard, shard_paths
 from core.sources import SourceIndex
 from core.stage import ShardResult, ShardStage, StageContext, Unit
+from core.storage.inputs import locate
 from corpus.arxiv_files import source_tree
 from corpus.documents import Document, documents_table
 from corpus.entries import Entry, read_entries
@@ -165,7 +166,7 @@ def read_entry(entry: Entry, hashes: dict[str, str], root: Path) -> list[Outcome
         if fault is not None:
             meta["instead_of"] = f"{entry.file}: {fault.detail}"
         try:
-            reading = _read(kind, root / name, entry.split)
+            reading = _read(kind, locate(root, name), entry.split)
         except Unreadable as error:
             fault = fault or error
             continue

@@ -23,6 +23,7 @@ from core.recipe.ocr import Ocr
 from core.rejects import Reason, Reject
 from core.schema import DOCUMENT
 from core.stage import Resources, ShardResult, ShardStage, StageContext, Unit
+from core.storage.inputs import locate
 from corpus.documents import with_text
 from corpus.ocr_backends import Backend, Outcome, Request, TextLayer
 from corpus.pdf.joining import join_pages
@@ -160,7 +161,7 @@ def _request(row: dict[str, Any], root: Path) -> Request | Unreadable:
     meta = json.loads(row["meta"] or "{}")
     if not meta.get("file"):
         return Unreadable(Reason.MALFORMED_RECORD, "neither a text nor the name of a file")
-    return Request(root / meta["file"], meta.get("first_page"), meta.get("last_page"))
+    return Request(locate(root, meta["file"]), meta.get("first_page"), meta.get("last_page"))
 
 
 def _joined(outcome: Outcome) -> tuple[str, list[dict[str, Any]]]:

@@ -23,6 +23,7 @@ from core.rejects import Reason, Reject
 from core.schema import HELDOUT_SCORE
 from core.sources import SourceIndex, find_files
 from core.stage import ShardResult, ShardStage, StageContext, Unit
+from core.storage.inputs import name_of
 from eval.models import HeldEngine, model_digest, model_files, model_stages
 
 ENDINGS = (".md", ".markdown", ".txt")
@@ -50,7 +51,7 @@ def load_documents(paths: Sequence[Path], root: Path) -> tuple[list[HeldoutDocum
     documents: list[HeldoutDocument] = []
     rejects: list[Reject] = []
     for path in paths:
-        doc_id = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        doc_id = name_of(root, path)
         try:
             raw = path.read_bytes().decode("utf-8-sig")
         except OSError as error:

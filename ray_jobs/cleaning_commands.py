@@ -61,7 +61,7 @@ def _clean(
     loaded = load_recipe(recipe, set_ or [])
     name = CLEANING_OWN_COMMANDS[1]
     execute(loaded, lambda p: p.select(until=name), address=address, workers=workers)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     folder = ctx.folder(name)
     console = Console()
     table = Table("questions", "number")

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from core.errors import AstromillError, InputError
 from core.recipe import Recipe, load_recipe
+from core.secrets import redact_traces
 from ray_jobs.chat_commands import add_chat_commands
 from ray_jobs.cleaning_commands import CLEANING_OWN_COMMANDS, add_cleaning_commands
 from ray_jobs.corpus_commands import OWN_COMMANDS, add_corpus_commands
@@ -34,6 +35,7 @@ from ray_jobs.release_commands import add_release_commands
 from ray_jobs.report_commands import add_report_commands
 from ray_jobs.score_commands import SCORE_OWN_COMMANDS, add_score_commands
 from ray_jobs.serve_commands import add_serve_commands
+from ray_jobs.storage_commands import add_storage_commands
 from ray_jobs.submit_commands import add_submit_commands
 from ray_jobs.synth_commands import add_synth_commands
 from ray_jobs.trace_commands import add_trace_commands
@@ -90,7 +92,7 @@ def status(
     if watch:
         watch_run(pipeline, Console())
         return
-    table = Table(title=str(pipeline.ctx.run_dir))
+    table = Table(title=pipeline.ctx.remote or str(pipeline.ctx.run_dir))
     # A stage's name is what the next command needs: it is never cut short.
     table.add_column("stage", min_width=max(map(len, pipeline.stages)), no_wrap=True)
     table.add_column("state", min_width=len("up to date"), no_wrap=True)
@@ -294,6 +296,7 @@ add_report_commands(app)
 add_chat_commands(app)
 add_serve_commands(app)
 add_release_commands(app)
+add_storage_commands(app)
 
 
 def main() -> None:
@@ -318,6 +321,9 @@ def main() -> None:
         )
         explain(missing, Console(stderr=True))
         sys.exit(1)
+    finally:
+        # Typer has put a hook of its own in place.
+        redact_traces()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from core.cluster_metrics import ClusterMetrics
+from core.disk import disk_full
 from core.errors import AstromillError, Paused, StageError
 from core.graph import AnyStage, Pipeline
 from core.heartbeat import ProgressFile
@@ -22,6 +23,8 @@ from core.log import run_log
 from core.progress import Reporter
 from core.recipe import LoadedRecipe, load_recipe
 from core.runner import run_pipeline
+from core.runner.remote import put_run_files
+from core.secrets import redact_traces
 from eval.scores.table import score_table
 from ray_jobs.pipeline import build_pipeline
 
@@ -57,6 +60,9 @@ def execute(
     stages = select(pipeline)
     recipe = loaded.recipe
     progress = ProgressFile(loaded.run_dir)
+    if found := pipeline.ctx.mirror:
+        # The log goes on where it was, whichever node that was on.
+        found.run_files()
     reporter = Reporter(console, (progress, ClusterMetrics(recipe.name)))
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
@@ -69,6 +75,11 @@ def execute(
                     address=address or recipe.cluster.address,
                     workers=workers or recipe.cluster.workers,
                 )
+        except OSError as error:
+            # What the driver writes itself: manifests, cards, receipts of what failed.
+            if full := disk_full(error, loaded.run_dir):
+                raise full from error
+            raise
         except KeyboardInterrupt:
             # Ray's core swallows the handler's exception and raises a plain KeyboardInterrupt.
             if pausing.is_set():
@@ -82,6 +93,8 @@ def execute(
                 where=str(loaded.run_dir),
                 remedy="run the same command again: what is finished is kept",
             ) from None
+        finally:
+            put_run_files(pipeline.ctx)
         log.info("done; stages that did work: %s", ", ".join(ran) or "none")
     reporter.line(
         f"[green]done[/green]: {len(ran)} stages ran, {len(stages) - len(ran)} up to date"
@@ -151,6 +164,7 @@ def job_main(description: str, *groups: str) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong use.
     """
+    redact_traces()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="recipe file, such as recipes/demo.yaml")
     parser.add_argument(

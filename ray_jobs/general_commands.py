@@ -161,7 +161,7 @@ def _control(
 
 
 def _context(loaded: LoadedRecipe) -> StageContext:
-    return StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    return StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
 
 
 def _section(loaded: LoadedRecipe) -> General:

@@ -177,7 +177,12 @@ def _score_sheet(
 def _measure_judge(
     recipe: RecipeFile,
     planted: Annotated[
-        Path, typer.Option(metavar="FILE.jsonl", help="Pairs with known faults.")
+        Path,
+        typer.Option(
+            metavar="FILE.jsonl",
+            help="Pairs with known faults.",
+            show_default="samples/judge/planted.jsonl",
+        ),
     ] = PLANTED_FILE,
     set_: Overrides = None,
     as_json: AsJson = False,
@@ -209,7 +214,7 @@ def _measure_judge(
 
 
 def _context(loaded: LoadedRecipe) -> StageContext:
-    return StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    return StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

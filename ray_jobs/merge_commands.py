@@ -55,7 +55,7 @@ def _check(recipe: RecipeFile, set_: Overrides = None) -> None:
 
     loaded = load_recipe(recipe, set_ or [])
     section = _section(loaded)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     folders = MergeInputs(section, None).folders(ctx)
     out = ctx.folder(MergeStage.name)
     budget = preflight(folders, section.out_dtype, out, MergeStage.name)
@@ -108,7 +108,7 @@ def _sweep(
             remedy="add them: --set 'merge.sweep={weights: [0, 0.25, 0.5, 0.75, 1]}'",
         )
     execute(loaded, lambda p: [p.get(n) for n in SWEEP_STAGES], address=address, workers=workers)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     console = Console(highlight=False)
     points = read_points(ctx.folder(SWEEP_STAGES[0]))
     second = short_names(section.names)[section.models[1].model]

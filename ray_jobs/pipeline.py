@@ -75,7 +75,7 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
     if recipe.eval:
         stages += eval_stages(recipe.eval, recipe.name, stages)
     apply_needs(stages, recipe.cluster.stages)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, recipe.seed, loaded.remote)
     return Pipeline(stages, ctx)
 
 

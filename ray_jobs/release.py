@@ -29,7 +29,9 @@ from core.recipe.chat import Reasoning
 from core.recipe.release import Release
 from core.release.checks import Findings, check_release
 from core.release.facts import ModelFacts, gather_model
+from core.storage.inputs import locate
 from ray_jobs.publish import Publication, absolute_paths, prepare
+from ray_jobs.storage_commands import pull_for
 
 RELEASE_NAME = "release.json"
 RECIPE_NAME = "recipe.yaml"
@@ -91,6 +93,7 @@ def prepare_release(
             remedy="name another one: --out FOLDER",
         )
     models = loaded.recipe.eval.models if loaded.recipe.eval else {}
+    pull_for(loaded, section.model, "eval.scores", "eval.general")
     facts = gather_model(loaded.run_dir, section.model, models, section.scored_as)
     options = CardOptions(
         title=section.name,
@@ -134,7 +137,7 @@ def _lay_out(
         if name != CARD_NAME:
             link_or_copy(path, folder / name)
     for given in section.files:
-        source = loaded.root / given
+        source = locate(loaded.root, given)
         target = folder / source.name
         if not source.is_file() or target.exists() or source.name in _OWN_NAMES:
             raise InputError(

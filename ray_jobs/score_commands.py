@@ -54,7 +54,7 @@ def _scores(
 
     loaded = load_recipe(recipe, set_ or [])
     execute(loaded, lambda p: p.select(only="eval.scores"), address=address, workers=workers)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     path = ctx.folder("eval.scores") / SCORES_NAME
     scores = json.loads(path.read_text(encoding="utf-8"))
     console = Console()
@@ -95,7 +95,7 @@ def _compare(
             "--topics needs two models", where="command line", remedy="name the two to compare"
         )
     loaded = load_recipe(recipe, set_ or [])
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     answered = read_answered(ctx.folder("eval.scores"))
     if a is not None and b is not None:
         pairs = [(answered.label(a), answered.label(b))]

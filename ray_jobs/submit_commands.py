@@ -20,6 +20,7 @@ from rich.table import Table
 
 from core.errors import RecipeError, StageError, UsageError
 from core.recipe import LoadedRecipe, load_recipe
+from core.storage.urls import is_url
 from ray_jobs.options import Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 
@@ -167,12 +168,12 @@ def _inside(recipe: Path, working_dir: Path) -> str:
 
 
 def _require_lasting(loaded: LoadedRecipe) -> None:
-    if not Path(loaded.recipe.run_dir).is_absolute():
+    if not is_url(loaded.recipe.run_dir) and not Path(loaded.recipe.run_dir).is_absolute():
         raise RecipeError(
             "run_dir is relative: on the cluster it would lie in the job's temporary copy of the "
             "working directory",
             where="key run_dir",
-            remedy="name a folder that all nodes share: --set run_dir=/shared/runs/NAME",
+            remedy="name a folder that all nodes share, or a URL: --set run_dir=/shared/runs/NAME",
         )
 
 

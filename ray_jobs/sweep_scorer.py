@@ -66,7 +66,7 @@ class McqScorer:
         """Scores a model folder, benchmark by benchmark; nothing but the sums is kept."""
         stage = self._stage(str(model))
         # Points are scored side by side: the run's own logs and index of hashes have one writer.
-        own = replace(ctx, run_dir=scratch)
+        own = replace(ctx, run_dir=scratch, remote=None)
         sums: dict[tuple[str, str], Counter[str]] = {}
         try:
             stage.setup(own)

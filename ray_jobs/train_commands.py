@@ -97,7 +97,7 @@ def print_plan(loaded: LoadedRecipe, run: str, console: Console) -> None:
         UsageError: the recipe has no such run, or nothing says how large the model is.
     """
     section, sequence_length = _section(loaded, run)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     shape, tied = _shape(loaded, section, ctx)
     sequences = _sequences(ctx, RUNS[run][0])
     try:
@@ -262,7 +262,7 @@ def run_preflight(
     from train.stage import TrainStage, check_cluster
 
     section, length = _section(loaded, run)
-    ctx = StageContext(run_dir=loaded.run_dir, root=loaded.root, seed=loaded.recipe.seed)
+    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
     stage = TrainStage(f"train.{run}", section, RUNS[run][0], section.init)
     model = _model(loaded, section, ctx) or Path(ctx.model_path(section.init))
     require_model(model, f"{stage.name}.init")

@@ -216,7 +216,12 @@ def _check(
     baseline: Baseline = "GPT-4",
     questions: Questions = 3846,
     claims: Annotated[
-        Path, typer.Option(metavar="YAML", help="What a text says of the table.")
+        Path,
+        typer.Option(
+            metavar="YAML",
+            help="What a text says of the table.",
+            show_default="samples/value/claims.yaml",
+        ),
     ] = SAMPLES / "claims.yaml",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a claim does not hold.")

@@ -24,6 +24,8 @@ from core.manifest import MANIFEST_NAME, TIMINGS_NAME, Manifest
 from core.runner.run import QUARANTINE_NAME
 
 EVERY_SECONDS = 2.0
+REMOTE_SECONDS = 5.0
+"""Of a run at a URL: its driver puts progress every 10 s, and a look costs requests."""
 _SILENT_SECONDS = 6 * BEAT_SECONDS
 _WARNINGS = 5
 _TAIL_BYTES = 65_536
@@ -47,6 +49,7 @@ def watch(pipeline: Pipeline, console: Console) -> None:
 def _changes(pipeline: Pipeline) -> Iterator[str]:
     last = None
     while True:
+        _refresh(pipeline)
         beat = read_heartbeat(pipeline.ctx.run_dir)
         line = summary(beat, time.time())
         if line != last:
@@ -55,6 +58,14 @@ def _changes(pipeline: Pipeline) -> Iterator[str]:
         if _ended(pipeline.ctx.run_dir):
             return
         time.sleep(EVERY_SECONDS)
+
+
+def _refresh(pipeline: Pipeline) -> None:
+    """Looks anew at a run at a URL, now and then."""
+    found = pipeline.ctx.mirror
+    if found and time.monotonic() - found.looked >= REMOTE_SECONDS:
+        found.forget()
+        found.run_files()
 
 
 def _ended(run_dir: Path) -> bool:
@@ -101,6 +112,7 @@ def summary(beat: Heartbeat | None, now: float) -> str:
 
 def view(pipeline: Pipeline) -> RenderableType:
     """Returns the whole picture: stages, the one under way, the latest warnings."""
+    _refresh(pipeline)
     run_dir, now = pipeline.ctx.run_dir, time.time()
     beat = read_heartbeat(run_dir)
     parts: list[RenderableType] = [_stages(pipeline, beat), Text(summary(beat, now))]

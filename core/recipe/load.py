@@ -14,9 +14,21 @@ from pydantic_core import ErrorDetails
 
 from core.errors import RecipeError
 from core.recipe.model import Recipe
+from core.recipe.sources import Source
+from core.secrets import kind_of_secret
+from core.storage.inputs import at_root, root_place
+from core.storage.place import run_place, run_url
+from core.storage.urls import is_url
 from core.yaml_reader import YamlReader, read_yaml
 
 Key = tuple[str | int, ...]
+
+_KINDS = {
+    kind
+    for model in get_args(get_args(Source)[0])
+    for kind in get_args(model.model_fields["kind"].annotation)
+}
+"""Of sources: pydantic names the kind between a source's number and its key."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,13 @@ class LoadedRecipe:
 
     @property
     def run_dir(self) -> Path:
-        """The run's folder, absolute."""
-        return self.root / self.recipe.run_dir
+        """The run's folder, absolute; of a run at a URL its mirror on this node."""
+        return run_place(self.root, at_root(self.root, self.recipe.run_dir))
+
+    @property
+    def remote(self) -> str | None:
+        """The URL of the run, where it has one."""
+        return run_url(at_root(self.root, self.recipe.run_dir))
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -55,12 +72,32 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     data, lines = _parse(text, file)
     for override in overrides:
         _apply(override, data)
+    _refuse_secrets(data, (), file, lines)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise _explain(error, file, lines, overrides) from error
-    root = (file.parent / recipe.root).resolve()
+    at_url = is_url(recipe.root)
+    root = root_place(recipe.root) if at_url else (file.parent / recipe.root).resolve()
     return LoadedRecipe(recipe, file, root)
+
+
+def _refuse_secrets(value: Any, key: Key, file: Path, lines: dict[Key, int]) -> None:
+    """Refuses a recipe that holds a secret: manifests, cards and jobs repeat what is in it."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_secrets(part, (*key, name), file, lines)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            _refuse_secrets(part, (*key, number), file, lines)
+    elif isinstance(value, str) and (kind := kind_of_secret(value)):
+        place = f"{file}:{lines[key]}" if key in lines else str(file)
+        raise RecipeError(
+            f"the value holds {kind}; a recipe is copied into manifests and cards",
+            where=f"{place}, key {_dotted(key)}",
+            remedy="take it out, and put it into an environment variable: api_key_env names a "
+            "server's; W&B, MLflow, the Hub and S3 have variables of their own",
+        )
 
 
 def _parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Key, int]]:
@@ -188,7 +225,7 @@ def _plain_key(loc: tuple[str | int, ...]) -> Key:
     plain: list[str | int] = []
     for part in loc:
         after_number = bool(plain) and isinstance(plain[-1], int)
-        if after_number and part in ("arxiv", "markdown", "text", "pdf"):
+        if after_number and part in _KINDS:
             continue
         plain.append(part)
     return tuple(plain)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic import write_json
-from core.errors import StageError
+from core.errors import InputError, StageError
 from core.hashing import sha256_file, sha256_value
 from core.manifest import FileEntry, file_bytes
 from core.rejects import rejects_table
@@ -73,7 +73,7 @@ def finished(
     stage: ShardStage, ctx: StageContext, unit: Unit, config_digest: str | None = None
 ) -> Receipt | None:
     """Returns the receipt of a unit that need not be done again, or None."""
-    folder = ctx.folder(stage.name)
+    folder = ctx.place(stage.name)
     receipt = Receipt.load(receipt_path(folder, unit.index))
     if receipt is None or receipt.key != unit_key(stage, ctx, unit, config_digest):
         return None
@@ -95,10 +95,12 @@ def process_unit(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt:
     """Does one unit of work and makes its output durable.
 
     Raises:
+        InputError: a shard that it reads is not what its stage wrote.
         StageError: the stage's rows do not add up.
     """
     started = time.monotonic()
-    folder = ctx.folder(stage.name)
+    folder = ctx.place(stage.name)
+    _check_inputs(stage, ctx, unit)
     result = stage.process(unit, ctx)
     rows_out = result.kept.num_rows if result.rows_out is None else result.rows_out
     rejected = len(result.rejected) if result.rows_rejected is None else result.rows_rejected
@@ -132,6 +134,22 @@ def process_unit(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt:
 def _entry(folder: Path, name: str, rows: int) -> FileEntry:
     path = folder / name
     return FileEntry(name, path.stat().st_size, sha256_file(path), rows)
+
+
+def _check_inputs(stage: ShardStage, ctx: StageContext, unit: Unit) -> None:
+    """Compares the unit's shards with their manifests' hashes: damage may read as other text."""
+    for name, wanted in zip(stage.aligned, unit.payload.get("sha256", ()), strict=False):
+        path = ctx.folder(name) / unit.payload["shard"]
+        try:
+            found = sha256_file(path)
+        except OSError:
+            continue  # reading it says what is wrong
+        if found != wanted:
+            raise InputError(
+                f"this shard is not what {name} wrote (sha256 {wanted[:12]}, now {found[:12]})",
+                where=str(path),
+                remedy="it is damaged: delete it and run again; it is then made anew",
+            )
 
 
 def _check_account(

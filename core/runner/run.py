@@ -12,16 +12,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from core.atomic import replace_folder, sweep, write_json
+from core.atomic import sweep, write_json
 from core.cards import write_card
 from core.errors import StageError
-from core.graph import AnyStage, Pipeline, StageState
+from core.graph import AnyStage, Pipeline, StageState, intact
 from core.hashing import sha256_value
-from core.manifest import MANIFEST_NAME, SOURCES_NAME, TIMINGS_NAME, FileEntry, Manifest
+from core.manifest import MANIFEST_NAME, SOURCES_NAME, TIMINGS_NAME, Manifest
 from core.progress import Reporter, StageProgress
 from core.runner.commit import RECEIPTS, REJECTS, Receipt, finished, numbered
-from core.runner.jobs import list_files, run_job
+from core.runner.jobs import run_job
 from core.runner.ledger import Ledger
+from core.runner.remote import RemoteRun, fetch_for_plan, remote_run
 from core.runner.shards import Quarantined, run_units
 from core.session import cluster_cpus, ray_session
 from core.stage import JobStage, ShardStage, StageContext, Unit
@@ -54,7 +55,8 @@ def run_pipeline(
         InputError: a stage's input is missing.
     """
     ran: list[str] = []
-    with _lock(pipeline.ctx.run_dir), ExitStack() as session:
+    ctx = pipeline.ctx
+    with _lock(ctx.run_dir), remote_run(ctx) as remote, ExitStack() as session:
         for number, stage in enumerate(stages, 1):
             states = pipeline.states([stage.name])
             _require_fresh_inputs(stage, states)
@@ -69,7 +71,9 @@ def run_pipeline(
                 session.enter_context(ray_session(address, workers))
             with reporter.stage(stage.name, number, len(stages)) as bar:
                 started = time.monotonic()
-                manifest = _run_stage(pipeline, stage, fingerprint, bar, workers or cluster_cpus())
+                manifest = _run_stage(
+                    pipeline, stage, fingerprint, bar, workers or cluster_cpus(), remote
+                )
             ran.append(stage.name)
             pipeline.forget_sources()
             reporter.line(_summary(manifest, number, len(stages), time.monotonic() - started))
@@ -112,19 +116,28 @@ def _lock(run_dir: Path) -> Iterator[None]:
 
 
 def _run_stage(
-    pipeline: Pipeline, stage: AnyStage, fingerprint: str, bar: StageProgress, workers: int
+    pipeline: Pipeline,
+    stage: AnyStage,
+    fingerprint: str,
+    bar: StageProgress,
+    workers: int,
+    remote: RemoteRun | None,
 ) -> Manifest:
     ctx = pipeline.ctx
-    folder = ctx.folder(stage.name)
+    folder = ctx.place(stage.name)
     sources = pipeline.sources.hashes(stage.source_files(ctx))
     common = _common(pipeline, stage, fingerprint)
-    manifest = _renewed(folder, common)
+    manifest = _renewed(ctx, common)
+    units = 0 if manifest is None or isinstance(stage, JobStage) else len(manifest.shards)
     if manifest is None:
         # From here on the folder is incomplete until its new manifest is written.
+        if remote:
+            remote.begin(stage.name)
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         started = time.time()
         if isinstance(stage, ShardStage):
-            manifest, worker_seconds = _run_shards(pipeline, stage, common, bar, workers)
+            manifest, worker_seconds = _run_shards(pipeline, stage, common, bar, workers, remote)
+            units = len(manifest.shards)
         else:
             manifest, worker_seconds = _run_job(pipeline, stage, common, bar), 0.0
         timings = {
@@ -137,6 +150,8 @@ def _run_stage(
         write_json(folder / SOURCES_NAME, sources)
     write_card(folder, manifest, stage.description)
     manifest.save(folder)
+    if remote:
+        remote.complete(stage, manifest, units)
     if isinstance(stage, JobStage):
         stage.completed(ctx)
     return manifest
@@ -147,7 +162,7 @@ def _common(pipeline: Pipeline, stage: AnyStage, fingerprint: str) -> dict[str, 
     ctx = pipeline.ctx
     fingerprints, content = {}, {}
     for name in stage.inputs:
-        manifest = Manifest.require(ctx.folder(name), name)
+        manifest = _require(ctx, name)
         fingerprints[name], content[name] = manifest.fingerprint, manifest.digest
     sources_digest = pipeline.sources_digest(stage)
     return {
@@ -165,30 +180,45 @@ def _common(pipeline: Pipeline, stage: AnyStage, fingerprint: str) -> dict[str, 
     }
 
 
-def _renewed(folder: Path, common: dict[str, Any]) -> Manifest | None:
+def _require(ctx: StageContext, name: str) -> Manifest:
+    if ctx.mirror:
+        ctx.mirror.look(name)
+    return Manifest.require(ctx.place(name), name)
+
+
+def _renewed(ctx: StageContext, common: dict[str, Any]) -> Manifest | None:
     """Returns the manifest of output that was made from the same content; None where there is none.
 
     Then the inputs were recomputed to the same bytes: only the fingerprints have moved.
     """
-    old = Manifest.load(folder)
-    if old is None or old.key != common["key"] or not old.intact(folder):
+    old = ctx.manifest(common["stage"])
+    if old is None or old.key != common["key"] or not intact(old, ctx):
         return None
     return replace(old, **common)
 
 
 def _run_shards(
-    pipeline: Pipeline, stage: ShardStage, common: dict[str, Any], bar: StageProgress, workers: int
+    pipeline: Pipeline,
+    stage: ShardStage,
+    common: dict[str, Any],
+    bar: StageProgress,
+    workers: int,
+    remote: RemoteRun | None,
 ) -> tuple[Manifest, float]:
     """Returns the manifest and the seconds that workers took, those of earlier starts included."""
     ctx = pipeline.ctx
-    folder = ctx.folder(stage.name)
+    folder = ctx.place(stage.name)
     for each in (folder, folder / REJECTS, folder / RECEIPTS):
         each.mkdir(parents=True, exist_ok=True)
         sweep(each)
+    fetch_for_plan(stage, ctx)
     units = stage.plan(ctx, pipeline.sources)
     _remove_surplus(folder, len(units))
     ledger = Ledger(len(units))
-    _take_down_finished(stage, ctx, units, ledger)
+    if remote:
+        remote.take_down(stage, ctx, units, ledger)
+    else:
+        _take_down_finished(stage, ctx, units, ledger)
     rows = 0
     bar.update(ledger.done, len(units))
 
@@ -200,7 +230,7 @@ def _run_shards(
 
     todo = (unit for unit in units if unit.index not in ledger)
     given_up = run_units(stage, ctx, todo, workers, done)
-    _report_quarantine(folder, stage, given_up)
+    _report_quarantine(folder, stage, given_up, remote)
     return Manifest(**common, **ledger.totals()), ledger.worker_seconds
 
 
@@ -209,7 +239,7 @@ def _take_down_finished(
 ) -> None:
     """Enters the units that earlier starts have finished."""
     there = bytearray(len(units))
-    for number, _ in numbered(ctx.folder(stage.name) / RECEIPTS, "", ".json"):
+    for number, _ in numbered(ctx.place(stage.name) / RECEIPTS, "", ".json"):
         there[number] = True
     if not any(there):
         return
@@ -228,13 +258,17 @@ def _remove_surplus(folder: Path, count: int) -> None:
             (where / name).unlink()
 
 
-def _report_quarantine(folder: Path, stage: ShardStage, given_up: list[Quarantined]) -> None:
+def _report_quarantine(
+    folder: Path, stage: ShardStage, given_up: list[Quarantined], remote: RemoteRun | None
+) -> None:
     path = folder / QUARANTINE_NAME
     path.unlink(missing_ok=True)
     if not given_up:
         return
     ordered = sorted(given_up, key=lambda q: q.unit.index)
     write_json(path, [asdict(q) for q in ordered])
+    if remote:
+        remote.put_side(stage.name, path.name)
     first = ordered[0].failure
     shards = ", ".join(str(q.unit.index) for q in ordered[:10])
     raise StageError(
@@ -248,21 +282,18 @@ def _run_job(
     pipeline: Pipeline, stage: JobStage, common: dict[str, Any], bar: StageProgress
 ) -> Manifest:
     ctx = pipeline.ctx
-    folder = ctx.folder(stage.name)
+    folder = ctx.place(stage.name)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.with_name(folder.name + ".work")
     sweep(folder.parent)
-    result = run_job(stage, ctx, work, bar)
-    files: list[FileEntry] = list_files(work, list(stage.volatile))
-    replace_folder(work, folder)
+    made = run_job(stage, ctx, bar)
+    result = made.result
     return Manifest(
         **common,
-        files=files,
+        files=made.files,
         rows_in=result.rows_in,
         rows_out=result.rows_out,
         rows_rejected=len(result.rejected),
         rejects=dict(sorted(Counter(r.reason.value for r in result.rejected).items())),
         metrics=json.loads(json.dumps(result.metrics, sort_keys=True)),
-        # Some are written only where there is something to say.
-        volatile=[name for name in stage.volatile if (folder / name).is_file()],
+        volatile=made.volatile,
     )

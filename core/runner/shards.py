@@ -10,18 +10,22 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from core.disk import MAKE_SPACE, disk_full
 from core.errors import AstromillError, EngineError, StageError
 from core.log import WorkerRecord, collected, relay
 from core.runner.commit import Receipt, process_unit
+from core.runner.remote import Orders, fetch_inputs, orders, publish_unit, take_orders
+from core.secrets import redact
 from core.session import capacity, settle
 from core.stage import Resources, ShardStage, StageContext, Unit
+from core.storage.remote import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,11 @@ class Failure:
     final: bool
     every_unit: bool = False
 
+    def __post_init__(self) -> None:
+        """Hides secrets, in the worker that knows them: quarantine files hold what is here."""
+        object.__setattr__(self, "what", redact(self.what))
+        object.__setattr__(self, "trace", redact(self.trace))
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -58,10 +67,15 @@ _Outcome = tuple[Receipt | Failure, list[WorkerRecord]]
 def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
     """Runs in the worker: an error comes back as a value, so only a dead worker raises."""
     try:
-        return process_unit(stage, ctx, unit)
+        fetch_inputs(stage, ctx, unit)
+        receipt = process_unit(stage, ctx, unit)
+        publish_unit(stage, ctx, receipt)
+        return receipt
     except AstromillError as error:
         return _explained(error)
     except Exception as error:
+        if full := disk_full(error, ctx.run_dir):
+            return replace(_explained(full), remedy=MAKE_SPACE, every_unit=True)
         # Whatever a stage raises must cost this unit only, never the run.
         return Failure(
             f"{type(error).__name__}: {error}",
@@ -79,26 +93,33 @@ def _explained(error: AstromillError) -> Failure:
         error.remedy,
         traceback.format_exc(),
         final=True,
-        every_unit=isinstance(error, EngineError),
+        every_unit=isinstance(error, EngineError | StorageError),
     )
 
 
 @ray.remote(max_retries=0)
-def _task(stage: ShardStage, ctx: StageContext, unit: Unit) -> _Outcome:
+def _task(stage: ShardStage, ctx: StageContext, given: Orders, unit: Unit) -> _Outcome:
     with collected() as records:
+        try:
+            take_orders(given, ctx)
+        except AstromillError as error:
+            return _explained(error), records
         return _guarded(stage, ctx, unit), records
 
 
 class _Actor:
-    def __init__(self, stage: ShardStage, ctx: StageContext) -> None:
+    def __init__(self, stage: ShardStage, ctx: StageContext, given: Orders) -> None:
         self._stage = stage
         self._ctx = ctx
+        self._given = given
         self._ready = False
 
     def process(self, unit: Unit) -> _Outcome:
         with collected() as records:
             try:
                 if not self._ready:
+                    take_orders(self._given, self._ctx)
+                    fetch_inputs(self._stage, self._ctx, unit)
                     self._stage.setup(self._ctx)
                     self._ready = True
             except AstromillError as error:
@@ -120,7 +141,7 @@ class _TaskPool:
 
     def __init__(self, stage: ShardStage, ctx: StageContext, needs: Resources, size: int) -> None:
         self._remote = _task.options(**_options(needs))
-        self._shared = (ray.put(stage), ray.put(ctx))
+        self._shared = (ray.put(stage), ray.put(ctx), ray.put(orders(stage)))
         self._free = size
 
     def free(self) -> bool:
@@ -144,7 +165,7 @@ class _ActorPool:
         self._remote = ray.remote(max_restarts=0, max_task_retries=0)(_Actor).options(
             **_options(needs)
         )
-        self._shared = (ray.put(stage), ray.put(ctx))
+        self._shared = (ray.put(stage), ray.put(ctx), ray.put(orders(stage)))
         self._idle: deque[Any] = deque()
         self._to_start = size
         self._busy: dict[ray.ObjectRef[Any], Any] = {}

@@ -24,7 +24,7 @@ def model_folder(name: str, loaded: LoadedRecipe | None = None) -> Path:
     """
     given = Path(name)
     if loaded is not None and not given.is_dir():
-        ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed)
+        ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
         given = Path(ctx.model_path(name))
     elif name.startswith(STAGE_PREFIXES) and not given.exists():
         raise UsageError(

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from core.errors import InputError
 from core.recipe.sources import WikipediaSource
 from core.rejects import Reason, Reject
+from core.storage.inputs import locate
 from corpus.documents import Document
 from corpus.wikipedia.dump import Fault, Header, Page, Place, RawPage, parse_page, read_header
 from corpus.wikipedia.dump import read_pages as _read_pages
@@ -44,7 +45,7 @@ def read_stream(record: StreamRecord, source: WikipediaSource, root: Path) -> It
     Raises:
         InputError: the dump is gone.
     """
-    path = root / record.file
+    path = locate(root, record.file)
     if not path.is_file():
         raise InputError(
             "the dump is not there any more",

@@ -17,6 +17,7 @@ from core.recipe.sources import WikipediaSource
 from core.rejects import Reject
 from core.shards import write_shard
 from core.stage import JobResult, JobStage, StageContext
+from core.storage.inputs import locate
 from corpus.wikipedia.categories import Ints, Tables, Tree, search
 from corpus.wikipedia.dump import Fault, Place, parse_page, read_header, read_pages
 from corpus.wikipedia.files import Tick
@@ -167,7 +168,7 @@ def dump_targets(source: WikipediaSource, root: Path, pages: Ints) -> dict[int, 
     for record in find_streams(source, root, pages):
         if record.unit == "absent":
             continue
-        path, wanted = root / record.file, set(record.page_ids or ())
+        path, wanted = locate(root, record.file), set(record.page_ids or ())
         header = read_header(path)
         for raw in read_pages(path, Place(record.unit, record.start, record.end)):
             if isinstance(raw, Fault) or raw.page_id not in wanted:

@@ -25,6 +25,7 @@ from core.errors import InputError
 from core.recipe.sources import WikipediaSource
 from core.sources import find_files
 from core.stage import StageContext
+from core.storage.inputs import name_of, present
 from corpus.wikipedia.bzip import block_starts
 from corpus.wikipedia.dump import Place, RawPage, read_pages
 from corpus.wikipedia.files import (
@@ -108,7 +109,7 @@ def index_file(dump: Path) -> Path | None:
     else:
         return None
     candidates = (dump.with_name(stem + ending) for ending in (".bz2", ".gz", ""))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if present(path)), None)
 
 
 def wiki_streams(
@@ -141,7 +142,7 @@ def find_streams(
     missing = None if wanted is None else set(wanted.tolist())
     name = ""
     for path in dump_files(source, root):
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        name = name_of(root, path)
         if missing is not None and not missing:
             return
         _check_dump(path)

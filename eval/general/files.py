@@ -15,6 +15,7 @@ from typing import Any
 from core.errors import InputError
 from core.front_matter import split_front_matter
 from core.sources import find_files
+from core.storage.inputs import locate
 from eval.general.tasks import Benchmark, Task
 
 ENDINGS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
@@ -44,7 +45,7 @@ def split_files(root: Path, path: str, benchmark: Benchmark, task: Task, split: 
     """
     where = f"eval.general.tasks, {benchmark.name}: path"
     files = find_files(root, [path], ENDINGS, where)
-    folder = root / path
+    folder = locate(root, path)
     if folder.is_file():
         return files if task.config is None or len(benchmark.tasks) == 1 else _one(files, task)
     # Tools keep notes and caches in hidden folders beside the data.

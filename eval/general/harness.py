@@ -23,6 +23,7 @@ import yaml
 from core.errors import InputError, StageError
 from core.recipe.general import General
 from core.rejects import Reject
+from core.storage.inputs import locate
 from eval.general.files import split_files
 from eval.general.rows import Split, read_split, write_rows
 from eval.general.tasks import Benchmark, Task
@@ -275,8 +276,8 @@ def _instructions(nltk_data: str | None, root: Path) -> Collection[str]:
     """
     import nltk
 
-    if nltk_data is not None and str(root / nltk_data) not in nltk.data.path:
-        nltk.data.path.insert(0, str(root / nltk_data))
+    if nltk_data is not None and (folder := str(locate(root, nltk_data))) not in nltk.data.path:
+        nltk.data.path.insert(0, folder)
     try:
         nltk.data.find("tokenizers/punkt_tab/english")
     except LookupError as error:

@@ -84,8 +84,10 @@ def test_an_unknown_key_far_from_all_lists_them(write: Write) -> None:
     assert error.remedy.startswith("valid here: cluster, corpus, ")
 
 
-def test_an_unknown_key_in_a_list_item(write: Write) -> None:
-    error = _error(write(GOOD.replace("paths:", "path:")))
+@pytest.mark.parametrize("kind", ["text", "latex", "books"])
+def test_an_unknown_key_in_a_list_item(write: Write, kind: str) -> None:
+    text = GOOD.replace("paths:", "path:").replace("kind: text", f"kind: {kind}")
+    error = _error(write(text))
     assert error.what == "unknown key 'path' (and 1 more)"
     assert error.where.endswith("recipe.yaml:7, key corpus.sources.0.path")
     assert "'paths'" in error.remedy
