@@ -64,6 +64,7 @@ class Corpus(Section):
     """From sources to token sequences."""
 
     sources: list[Source] = Field(min_length=1)
+    """What is read; counts and rejects are kept by each source's name."""
     documents_per_shard: int = Field(500, ge=1)
     """Work unit of every corpus step: size it for 5-10 minutes of work."""
     ocr: Ocr = Ocr()
@@ -72,7 +73,7 @@ class Corpus(Section):
     perplexity: Perplexity | None = Perplexity()
     dedup: Dedup | None = Dedup()
     decontaminate: Decontaminate | None = Decontaminate()
-    """Of these four, ``null`` leaves the step out."""
+    """Of ``repetition``, ``perplexity``, ``dedup`` and this one, ``null`` leaves the step out."""
     replay: Replay | None = None
     """General text mixed into every epoch of continued pretraining. Absent: none."""
     tokens: Tokens = Tokens()

@@ -14,6 +14,7 @@ class BenchmarkFile(Section):
     """A file of questions that must not be trained on."""
 
     name: Name
+    """What the report calls it."""
     path: str
     """JSON lines, JSON, CSV, Parquet or text. Known by their column names: the question
     (``question``, ``prompt``, ...), its choices (``choices``, ``A`` ``B`` ..., ``choice0`` ...) and

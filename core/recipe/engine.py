@@ -27,6 +27,7 @@ class Sampling(Section):
     temperature: float = Field(0.0, ge=0.0)
     """0 is greedy."""
     top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Tokens are drawn from the likeliest ones that make up this share of the probability."""
     max_tokens: int = Field(512, ge=1)
     """Tokens generated at most per request."""
 

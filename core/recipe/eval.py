@@ -18,9 +18,11 @@ class HeldoutSet(Section):
     """Held-out text for perplexity."""
 
     name: Name
+    """What tables call it."""
     paths: list[str] = Field(min_length=1)
     """Files, folders or glob patterns of Markdown or text."""
     group: Literal["domain", "general"] = "domain"
+    """``domain`` or ``general``: tables show the two apart."""
 
 
 class Eval(Section):
@@ -32,6 +34,7 @@ class Eval(Section):
     compared with."""
     mcq: Mcq
     heldout: list[HeldoutSet] = Field(default_factory=list)
+    """Text that is not trained on, to measure perplexity."""
     general: General | None = None
     """General benchmarks through lm-eval; absent: none."""
     control: ControlComparison | None = None

@@ -61,6 +61,7 @@ class General(Section):
     """General benchmarks: which, how asked, and how drawn."""
 
     tasks: list[GeneralTask] = Field(min_length=1)
+    """lm-eval's tasks, each with the folder of its data."""
     backend: Literal["hf", "vllm"] = "hf"
     """What runs the models: transformers, or vLLM in process (a GPU machine with plain vLLM)."""
     servers: dict[str, GeneralServer] = Field(default_factory=dict)

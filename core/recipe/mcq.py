@@ -35,6 +35,7 @@ class Benchmark(Section):
     """A file of multiple-choice questions."""
 
     name: Name
+    """What tables and files call it."""
     path: str
     """Questions, choices and, where there is a key, answers; docs/questions.md tells which layouts
     of JSON lines, CSV and other files are known."""
@@ -69,6 +70,7 @@ class Mcq(Section):
     """Multiple-choice accuracy."""
 
     benchmarks: list[Benchmark] = Field(min_length=1)
+    """Files of questions, each asked of every model."""
     mode: Mode = "choice"
     """``choice``: likelihood of each answer's text; what a tiny model can do.
     ``letter``: probability of the letters after the listed choices, after solved questions where

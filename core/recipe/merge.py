@@ -53,6 +53,7 @@ class Merge(Section):
     """
 
     method: Literal["dare_ties", "ties", "linear", "slerp"] = "dare_ties"
+    """How models are put together; docs/merging.md tells of each."""
     base: str | None = None
     """The model whose weights the task vectors are taken against. ``linear`` and ``slerp`` need
     none; where it is given, only the card's numbers use it."""

@@ -20,6 +20,7 @@ class StageNeeds(Section):
     """
 
     cpus: float | None = Field(None, gt=0)
+    """CPU cores that Ray books for a worker."""
     gpus: float | None = Field(None, ge=0)
     """A fraction lets workers share one: 0.5 is two a GPU."""
     memory_gib: float | None = Field(None, gt=0)
@@ -46,11 +47,13 @@ class Recipe(Section):
     """An astromill recipe. Paths start from ``root``."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Of the run, in cards, logs and metrics: letters, digits, ``.``, ``_`` and ``-``."""
     root: str = "."
     """Folder that relative paths start from, itself relative to the recipe file."""
     run_dir: str
     """Folder of everything this recipe makes."""
     seed: int = Field(42, ge=0, lt=2**32)
+    """Of everything that is drawn. Another seed makes every stage that draws stale."""
     cluster: Cluster = Cluster()
     corpus: Corpus
     train: Train | None = None

@@ -40,8 +40,11 @@ class Release(Section):
     files: list[str] = Field(default_factory=list)
     """Further files that go along, such as a licence's text and Meta's ``NOTICE``."""
     languages: list[str] = Field(default_factory=lambda: ["en"])
+    """Codes such as ``en``, for the card."""
     authors: list[str] = Field(default_factory=list)
+    """Who made the model, for the card."""
     contact: str | None = None
+    """Where readers of the card can ask."""
     base_model: list[str] = Field(default_factory=list)
     """Hub ids of the models it was made from: ``meta-llama/Llama-3.1-8B``."""
     datasets: list[str] = Field(default_factory=list)

@@ -28,6 +28,7 @@ class ArxivSource(Section):
 
     kind: Literal["arxiv"]
     name: str = "arxiv"
+    """What the documents' ``source`` column says."""
     metadata: str
     """The snapshot: JSON lines, or one JSON array, either also as ``.gz``; or a CSV file."""
     pdfs: str | None = None
@@ -40,6 +41,7 @@ class ArxivSource(Section):
     cross_listed: bool = True
     """False: only the primary category, the first one, counts."""
     created_from: date | None = None
+    """The first day that counts; see ``created_until``."""
     created_until: date | None = None
     """Window on the first version's date, both ends included."""
     exclude_ids: list[str] = Field(default_factory=list)
@@ -64,6 +66,7 @@ class WikipediaSource(Section):
 
     kind: Literal["wikipedia"]
     name: str = "wikipedia"
+    """What the documents' ``source`` column says."""
     language: str = "en"
     """Code of the wiki, for ids and addresses: ``wikipedia:en:736``."""
     dump: str
@@ -78,13 +81,16 @@ class WikipediaSource(Section):
     hidden_category: str = "Hidden_categories"
     """Maintenance categories are members of this one; they are not entered."""
     page: str | None = None
+    """SQL table ``...-page.sql.gz``; needed with ``roots``."""
     categorylinks: str | None = None
+    """SQL table ``...-categorylinks.sql.gz``; needed with ``roots``."""
     linktarget: str | None = None
     """The SQL tables ``...-page.sql.gz`` and so on; needed with ``roots`` (``linktarget`` only
     where ``categorylinks`` has no ``cl_to``)."""
     redirect: str | None = None
     """``...-redirect.sql.gz``: targets of redirects, faster than from the dump."""
     license: str = "CC-BY-SA-4.0"
+    """Of the dump's text; documents carry it."""
 
     @model_validator(mode="after")
     def _has_tables(self) -> WikipediaSource:
@@ -117,8 +123,11 @@ class BooksSource(Section):
     """Files, folders or patterns: EPUB, PDF, HTML, Markdown, text, LaTeX, ``.mmd``, and OpenStax
     books by their ``collection.xml`` (the modules beside or below it)."""
     title: str | None = None
+    """Of books that do not state their own."""
     authors: list[str] = Field(default_factory=list)
+    """Of books that do not state their own."""
     license: str | None = None
+    """Of books that do not state their own."""
     url: str | None = None
     """Of books that do not state their own."""
 

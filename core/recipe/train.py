@@ -19,11 +19,17 @@ class ModelShape(Section):
     vocab_size: int = Field(2048, ge=300)
     """Tokenizer entries, special tokens included; of a tiny model at most so many."""
     hidden_size: int = Field(128, ge=8)
+    """Width; a multiple of ``num_attention_heads``."""
     intermediate_size: int = Field(512, ge=8)
+    """Width inside a layer's feed-forward part."""
     num_hidden_layers: int = Field(4, ge=1)
+    """Layers."""
     num_attention_heads: int = Field(4, ge=1)
+    """Attention heads; a multiple of ``num_key_value_heads``."""
     num_key_value_heads: int = Field(2, ge=1)
+    """Heads that share keys and values (grouped-query attention)."""
     max_position_embeddings: int = Field(512, ge=32)
+    """Longest context in tokens."""
 
     @model_validator(mode="after")
     def _divides(self) -> ModelShape:
@@ -65,6 +71,7 @@ class Schedule(Section):
     """Learning rate over steps: warmup, then constant or a cosine."""
 
     kind: Literal["constant", "cosine"] = "constant"
+    """What follows the warmup."""
     warmup_steps: int = Field(0, ge=0)
     """Steps until the peak: 40 in AstroMLab 3, Table 1."""
     warmup_epochs: float | None = Field(None, gt=0)
@@ -90,7 +97,9 @@ class ReferenceRate(Section):
     """Another run's learning rate and batch: the rate per token is kept."""
 
     learning_rate: float = Field(gt=0)
+    """The other run's peak."""
     global_batch_tokens: int = Field(ge=1)
+    """The other run's tokens per optimizer step."""
 
 
 class Trainer(Section):
@@ -99,6 +108,7 @@ class Trainer(Section):
     init: str = "train.base"
     """Train stage (or model folder) whose weights it starts from."""
     epochs: float = Field(1.0, gt=0)
+    """Passes over the data: 2 in AstroMLab 3, Table 1, 2.5 in AstroMLab 4, section 2.1."""
     global_batch_sequences: int = Field(8, ge=1)
     """Sequences per optimizer step over all workers."""
     global_batch_tokens: int | None = Field(None, ge=1)
@@ -109,6 +119,7 @@ class Trainer(Section):
     """Processes: one accelerator each, or one CPU. Data-parallel ranks, where ``parallel`` does not
     spread a copy of the model over several."""
     use_gpu: bool = False
+    """Each worker takes a GPU of the cluster; else a CPU."""
     learning_rate: float = Field(1e-4, gt=0)
     """The peak."""
     learning_rate_as_in: ReferenceRate | None = None
@@ -116,12 +127,19 @@ class Trainer(Section):
     which keeps the learning rate per token (AstroMLab 4, section 2.1)."""
     schedule: Schedule = Schedule()
     adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW: decay of the mean of gradients."""
     adam_beta2: float = Field(0.95, ge=0, lt=1)
+    """AdamW: decay of the mean of their squares."""
     adam_epsilon: float = Field(1e-5, gt=0)
+    """AdamW: added below the square root."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decoupled weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this L2 norm, taken over all parameters."""
     zero_stage: Literal[1, 2, 3] = 1
+    """What ZeRO spreads over workers: 1 the optimizer's state, 2 gradients too, 3 weights too."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the arithmetic; with ``bfloat16`` the optimizer keeps float32 weights."""
     parallel: Parallel = Parallel()
     deterministic: bool = False
     """Only kernels that give the same bits each time: on accelerators slower, and an error where
