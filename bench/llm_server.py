@@ -29,14 +29,21 @@ class Server:
         slots: requests worked on at once; more wait.
         upstream: address of a real server to hand requests on to, or None.
         journal: file for the notes, or None.
+        answers: how many it gives; whoever asks after that waits for ever. None: no such end.
     """
 
     def __init__(
-        self, seconds: float, slots: int, upstream: str | None, journal: str | None
+        self,
+        seconds: float,
+        slots: int,
+        upstream: str | None,
+        journal: str | None,
+        answers: int | None = None,
     ) -> None:
         self._seconds = seconds
         self._slots = asyncio.Semaphore(slots)
         self._upstream = upstream
+        self._answers_left = answers
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._journal = None if journal is None else os.open(journal, flags)
 
@@ -52,6 +59,10 @@ class Server:
         self._note("asked", payload)
         async with self._slots:
             await asyncio.sleep(self._seconds)
+            if self._answers_left is not None:
+                self._answers_left -= 1
+                if self._answers_left < 0:
+                    await asyncio.Event().wait()
         name = hashlib.sha256(payload).hexdigest()
         message = {"role": "assistant", "content": f'{{"answer": "{name}"}}'}
         choice = {"index": 0, "message": message, "text": name, "finish_reason": "stop"}
@@ -94,7 +105,13 @@ async def _models(_: web.Request) -> web.Response:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
-    server = Server(arguments.seconds, arguments.slots, arguments.upstream, arguments.journal)
+    server = Server(
+        arguments.seconds,
+        arguments.slots,
+        arguments.upstream,
+        arguments.journal,
+        arguments.answers,
+    )
     runner = web.AppRunner(server.app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", arguments.port).start()
@@ -109,6 +126,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--upstream")
     parser.add_argument("--journal")
+    parser.add_argument("--answers", type=int, help="then it goes silent: to be killed")
     asyncio.run(_serve(parser.parse_args()))
 
 

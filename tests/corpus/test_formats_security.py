@@ -8,7 +8,6 @@ import io
 import os
 import stat
 import tarfile
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -25,6 +24,11 @@ from corpus.formats.tex_source import flatten, open_tree
 from corpus.reading import Unreadable
 
 SMALL = Limits(members=50, member_bytes=1_000_000, total_bytes=2_000_000, ratio=20.0)
+
+
+def _spent_seconds() -> float:
+    """Returns the processor time so far, that of ended children included."""
+    return sum(os.times()[:4])
 
 
 def _zip_bomb(path: Path) -> None:
@@ -58,11 +62,11 @@ def test_zip_that_lies_about_its_size(tmp_path: Path) -> None:
 def test_gzip_bomb(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     data = b"".join(packer.compress(b"\0" * 10_000_000) for _ in range(50)) + packer.flush()
-    start = time.monotonic()
+    start = _spent_seconds()
     with pytest.raises(Unreadable) as caught:
         gunzip(data, "bomb.gz")
     assert caught.value.reason is Reason.UNSAFE_ARCHIVE
-    assert time.monotonic() - start < 5
+    assert _spent_seconds() - start < 5
     path = tmp_path / "2401.00001.gz"
     path.write_bytes(data)
     with pytest.raises(Unreadable):
@@ -196,11 +200,11 @@ def test_hostile_xml_through_every_reader(tmp_path: Path, ending: str) -> None:
             _epub_of(path, text)
         else:
             path.write_text(text, "utf-8")
-        start = time.monotonic()
+        start = _spent_seconds()
         try:
             reading = read(kind, path, split=True)
         except Unreadable:
-            assert time.monotonic() - start < 5
+            assert _spent_seconds() - start < 5
             continue
         written = "".join(p.text or "" for p in reading.parts)
         assert secret not in written
@@ -228,10 +232,10 @@ def test_deep_nesting_is_refused_not_a_crash(tmp_path: Path) -> None:
     for source in ("{" * 200_000, "$" * 200_000, "\\begin{figure}" * 20_000, "\\emph{" * 20_000):
         tex = tmp_path / "deep.tex"
         tex.write_text(source, "utf-8")
-        start = time.monotonic()
+        start = _spent_seconds()
         with pytest.raises(Unreadable):
             raise_or_read(tex)
-        assert time.monotonic() - start < 30
+        assert _spent_seconds() - start < 30
 
 
 def raise_or_read(path: Path) -> None:
@@ -304,10 +308,10 @@ def test_pandoc_itself_reads_nothing(reader: str, markup: str) -> None:
 
 def test_pandoc_time_limit_ends_the_process() -> None:
     before = _children()
-    start = time.monotonic()
+    start = _spent_seconds()
     with pytest.raises(Unreadable, match="longer"):
         to_markdown("word " * 3_000_000, "latex", timeout_seconds=0.2)
-    assert time.monotonic() - start < 5
+    assert _spent_seconds() - start < 5
     assert _children() <= before
 
 
@@ -350,7 +354,7 @@ def test_hostile_repetition_takes_no_more_than_linear_time(
     monkeypatch.setattr(latex, "_WHOLE_SECONDS", 0.5)
     monkeypatch.setattr(latex, "_ALL_SECONDS", 0.5)
     data = (piece * (300_000 // len(piece))).encode()
-    start = time.monotonic()
+    start = _spent_seconds()
     for kind, ending in (("text", "txt"), ("markdown", "md"), ("nougat", "mmd"), ("latex", "tex")):
         path = tmp_path / f"x.{ending}"
         path.write_bytes(data)
@@ -358,7 +362,7 @@ def test_hostile_repetition_takes_no_more_than_linear_time(
             read(kind, path, split=True)
         except Unreadable:
             continue
-    assert time.monotonic() - start < 8
+    assert _spent_seconds() - start < 8
 
 
 def test_is_tar_on_noise() -> None:

@@ -56,9 +56,9 @@ def test_what_is_left_alone(text: str) -> None:
 
 
 def test_a_long_run_of_spaces_takes_no_quadratic_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(normalize_text("a" + " " * 300_000 + "b")) == 300_002
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def _pages(texts: list[str], joint: str) -> tuple[str, list[dict[str, Any]]]:

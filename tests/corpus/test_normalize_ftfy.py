@@ -137,12 +137,12 @@ def test_the_detector_never_fires_without_what_the_fast_path_looks_for() -> None
 def test_clean_text_takes_little_time() -> None:
     line = "The halo of M31 spans 50 ± 5 kpc, at z ≈ 0.001, says Müller; α Centauri is nearer.\n"
     text = line * 5_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert fix_text(text) == text
-    ours = time.perf_counter() - started
-    started = time.perf_counter()
+    ours = time.process_time() - started
+    started = time.process_time()
     assert ftfy.fix_text(text, FTFY) == text
-    assert time.perf_counter() - started > 2 * ours
+    assert time.process_time() - started > 2 * ours
 
 
 def test_what_is_not_composed_is_composed_on_every_line() -> None:

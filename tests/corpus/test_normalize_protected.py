@@ -117,7 +117,7 @@ def test_what_cannot_be_seen(text: str, repaired: str) -> None:
 )
 def test_hostile_marks_take_linear_time(unit: str) -> None:
     text = unit * (300_000 // len(unit)) + "“"
-    started = time.perf_counter()
+    started = time.process_time()
     normalize_text(text)
     list(blocks(text))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

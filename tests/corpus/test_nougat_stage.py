@@ -17,12 +17,13 @@ import pytest
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
+from core.atomic import write_json
 from core.recipe.ocr import Nougat, Ocr
 from core.rejects import Reason, Reject
-from core.runner.commit import Receipt
+from core.runner.commit import Receipt, process_unit
 from core.runner.shards import run_units
 from core.shards import shard_name, write_shard
-from core.stage import StageContext, Unit
+from core.stage import ShardResult, StageContext, Unit
 from corpus.documents import Document, documents_table
 from corpus.nougat.backend import HARD_FAULTS
 from corpus.ocr import OcrStage, read_one
@@ -43,6 +44,9 @@ from tests.corpus.pdf import pdf_without_pages
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PutShard = Callable[[str, pa.Table], Unit]
+
+UNITS = 2
+LIMIT_SECONDS = 300.0
 
 
 def _ocr(model: Path, **changed: Any) -> Ocr:
@@ -225,13 +229,40 @@ def _shards(root: Path, folder: Path, count: int) -> list[Unit]:
     return units
 
 
-def _run_on_ray(root: Path, run: str, ocr: Ocr, workers: int) -> tuple[dict[str, bytes], Any]:
+class HeldOcrStage(OcrStage):
+    """The first worker that has read a unit waits with it, to be killed.
+
+    Args:
+        ocr: the recipe's section.
+        note: file with that worker's process id.
+    """
+
+    def __init__(self, ocr: Ocr, note: Path) -> None:
+        super().__init__(ocr, "corpus.ingest")
+        self._note = note
+
+    def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
+        result = super().process(unit, ctx)
+        try:
+            self._note.with_suffix(".claim").touch(exist_ok=False)
+        except FileExistsError:
+            return result
+        write_json(self._note, os.getpid())
+        time.sleep(LIMIT_SECONDS)
+        raise AssertionError("nobody killed this worker")
+
+
+def _make(root: Path, run: str, stage: OcrStage, workers: int) -> tuple[dict[str, bytes], Any]:
+    """Reads two shards: here, or with workers on Ray."""
     ctx = StageContext(run_dir=root / run, root=root, seed=1)
-    units = _shards(root, ctx.folder("corpus.ingest"), 3)
+    units = _shards(root, ctx.folder("corpus.ingest"), UNITS)
     receipts: list[Receipt] = []
-    stage = OcrStage(ocr, "corpus.ingest")
-    assert run_units(stage, ctx, units, workers, receipts.append) == []
-    assert sorted(r.index for r in receipts) == [0, 1, 2]
+    if workers:
+        assert run_units(stage, ctx, units, workers, receipts.append) == []
+    else:
+        stage.setup(ctx)
+        receipts += [process_unit(stage, ctx, unit) for unit in units]
+    assert sorted(r.index for r in receipts) == [*range(UNITS)]
     folder = ctx.folder("corpus.ocr")
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.parquet")}
     return files, receipts
@@ -254,39 +285,34 @@ def _readers() -> dict[int, int]:
 def test_bytes_are_the_same_whatever_the_workers_and_whoever_is_killed(
     tiny_nougat: Path, tmp_path: Path
 ) -> None:
-    before = set(_readers())
-    plain, _ = _run_on_ray(tmp_path, "plain", _ocr(tiny_nougat, workers=1), 1)
-    assert set(plain) == {shard_name(n) for n in range(3)}
-    killed: list[int] = []
+    plain, _ = _make(tmp_path, "plain", OcrStage(_ocr(tiny_nougat), "corpus.ingest"), 0)
+    assert set(plain) == {shard_name(n) for n in range(UNITS)}
+    before, note = set(_readers()), tmp_path / "worker"
     orphans: list[int] = []
 
     def kill_first() -> None:
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and not killed:
-            new = {c: p for c, p in _readers().items() if c not in before}
-            for child, parent in new.items():
-                orphans.extend(c for c, p in new.items() if p == parent)
-                os.kill(parent, signal.SIGKILL)
-                killed.append(parent)
-                assert child in orphans
-                break
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not note.exists():
+            assert time.monotonic() < deadline, "no worker has read a unit"
             time.sleep(0.02)
+        worker = int(note.read_text())
+        orphans.extend(child for child, parent in _readers().items() if parent == worker)
+        os.kill(worker, signal.SIGKILL)
 
-    _wait_for_no_readers(before)
-    killer = threading.Thread(target=kill_first)
+    killer = threading.Thread(target=kill_first, daemon=True)
     killer.start()
     ocr = _ocr(tiny_nougat, workers=2, render_processes=1)
-    disturbed, receipts = _run_on_ray(tmp_path, "disturbed", ocr, 2)
+    disturbed, receipts = _make(tmp_path, "disturbed", HeldOcrStage(ocr, note), 2)
     killer.join()
-    assert len(killed) == 1
+    assert orphans
     assert disturbed == plain
-    assert sum(r.metrics["pdf_pages"] for r in receipts) == 3 * 2 * (len(CLEAN) + 2)
+    assert sum(r.metrics["pdf_pages"] for r in receipts) == UNITS * 2 * (len(CLEAN) + 2)
     _wait_for_no_readers(before)
     assert not set(orphans) & set(_readers())
 
 
 def _wait_for_no_readers(before: set[int]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_SECONDS
     while set(_readers()) - before:
         assert time.monotonic() < deadline, "a reading process outlived its worker"
         time.sleep(0.05)

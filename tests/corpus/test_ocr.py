@@ -209,7 +209,7 @@ what = (args.checkpoint or pathlib.Path("none")).name
 if what == "hangs":
     if os.fork() == 0:
         pathlib.Path(args.checkpoint.parent / "child").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(3000)
 if what == "fails":
     sys.exit("CUDA out of memory")
 if what == "skips":
@@ -325,7 +325,7 @@ def test_a_program_that_hangs_is_ended_with_its_children(
     _, rejects = _run_program(context, put_shard, ocr, _pdf("-odd name;.pdf"))
     assert [reason for reason, _ in rejects] == [Reason.PDF_TIMEOUT]
     child = int((program.parent / "child").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 240
     while _runs(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -222,9 +222,9 @@ def test_little_text(text: str) -> None:
 )
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     text = unit * (300_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     find_cuts(text, Repetition())
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def _document(doc_id: str, texts: list[str]) -> Document:

@@ -134,6 +134,6 @@ def test_counters_step_by_one(values: list[int], counts: bool) -> None:
 @pytest.mark.parametrize("unit", ["a", "ab ", "0 ", "x_1 ", "the program is ", "日", "\\quad "])
 def test_time_is_linear(unit: str) -> None:
     text = unit * (300_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     find_repeats(tokenize(text).hash)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

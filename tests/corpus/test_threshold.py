@@ -253,7 +253,7 @@ def test_a_browser_shows_the_page_without_complaint(preview: Path, tmp_path: Pat
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
     page = (preview / "preview.html").as_uri()
     arguments += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", "--window-size=390,800"]
-    done = subprocess.run([chromium, *arguments, page], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([chromium, *arguments, page], capture_output=True, text=True, timeout=400)
     assert done.returncode == 0
     assert "CONSOLE" not in done.stderr
     assert done.stdout.count("<blockquote") == 20

@@ -169,10 +169,10 @@ def test_hostile_input_costs_little(
     text = filler * ((8 << 20) // len(filler))
     write_gzip(path, head + b"INSERT INTO `categorylinks` VALUES (1,'" + text)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError):
         _read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert peak < 60 << 20

@@ -167,7 +167,7 @@ def test_vllm_answers_and_stops(served: ServerProcess, thinking: bool) -> None:
         json.dumps(question).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         choice = json.load(answer)["choices"][0]
     assert choice["finish_reason"] == "stop"
     assert choice["message"]["content"] == ANSWERS[thinking]

@@ -109,9 +109,9 @@ def sweep(merge_ctx: StageContext, tmp_path: Path) -> Sweep:
     return make
 
 
-def go(pipeline: Pipeline) -> list[str]:
+def go(pipeline: Pipeline, workers: int = 1) -> list[str]:
     reporter = Reporter(Console(file=io.StringIO()))
-    return run_pipeline(pipeline, pipeline.select(), reporter, workers=2)
+    return run_pipeline(pipeline, pipeline.select(), reporter, workers=workers)
 
 
 def left(pipeline: Pipeline) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_killed_worker_leaves_nothing_and_the_sweep_is_whole(
     orphan = pipeline.ctx.folder("merge.sweep") / "tmp" / "point-00077"
     orphan.mkdir(parents=True)
     (orphan / "model.safetensors").write_bytes(b"left by a crash")
-    assert go(pipeline) == ["merge.sweep", "merge.sweep_figure"]
+    assert go(pipeline, workers=2) == ["merge.sweep", "merge.sweep_figure"]
     assert killed.exists()
     assert not left(pipeline)
     points = read_points(pipeline.ctx.folder("merge.sweep"))

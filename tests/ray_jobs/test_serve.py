@@ -49,11 +49,11 @@ def test_it_says_when_it_is_ready_answers_and_ends_in_order(tmp_path: Path) -> N
             json.dumps(body).encode(),
             {"Authorization": f"Bearer {key}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             answer = json.load(response)
         assert answer["choices"][0]["message"]["content"] == ANSWER
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=300)
         assert process.returncode == 0
         assert out.strip() == "ended"
         assert key not in shown + out + errors

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _PRELOAD = ["tests.train.preload"]
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 300
 """Of one exchange between ranks: a rank that failed must not keep the others for long."""
 
 

@@ -68,7 +68,7 @@ def test_a_rank_of_stage_3_holds_its_share_and_little_more(tmp_path: Path) -> No
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(100)
+        worker.join(500)
         assert worker.exitcode == 0
     for _ in workers:
         peak, share = results.get()

@@ -8,21 +8,27 @@ from torch import distributed
 from tests.train.ranks import run_ranks
 from train.workers import WaitingForOthers, Workers
 
-LATE_SECONDS = 0.4
+LATE_SECONDS = 0.2
+ROUNDS = 6
+"""On a busy machine anybody may be late now and then: what counts is the calmest round."""
 
 
 def _exchange() -> dict[str, object]:
     workers = Workers()
     rank = workers.rank
     plain = distributed.Work.wait
-    distributed.barrier()
-    began = time.perf_counter()
-    with WaitingForOthers() as waiting:
-        time.sleep(LATE_SECONDS * rank)
-        distributed.all_reduce(torch.ones(3))
+    own, waited = [], []
+    for _ in range(ROUNDS):
+        distributed.barrier()
+        began = time.perf_counter()
+        with WaitingForOthers() as waiting:
+            time.sleep(LATE_SECONDS * rank)
+            distributed.all_reduce(torch.ones(3))
+        own.append(time.perf_counter() - began - waiting.seconds())
+        waited.append(waiting.seconds())
     found = {
-        "own": time.perf_counter() - began - waiting.seconds(),
-        "waited": waiting.seconds(),
+        "own": own,
+        "waited": waited,
         "restored": distributed.Work.wait is plain,
         "any": workers.any(rank == 1, False),
         "first": workers.from_first(rank + 7),
@@ -35,8 +41,8 @@ def _exchange() -> dict[str, object]:
 
 def test_workers_talk_and_know_how_long_they_wait() -> None:
     first, second = run_ranks(2, _exchange)
-    assert first["waited"] > 0.75 * LATE_SECONDS > first["own"]
-    assert second["own"] > 0.75 * LATE_SECONDS > second["waited"]
+    assert max(first["waited"]) > 0.75 * LATE_SECONDS > min(first["own"])
+    assert min(second["own"]) > 0.75 * LATE_SECONDS > min(second["waited"])
     for found in (first, second):
         assert found["restored"]
         assert found["any"] == (True, False)

@@ -61,7 +61,7 @@ def check_begun_answers(engine: Engine, folder: Path) -> None:
     )
 
 
-def check_choices(engine: Engine, folder: Path) -> None:
+def check_choices(engine: Engine, folder: Path, too_long: str = "planet " * 500) -> None:
     """Alternatives weigh what one forward pass per alternative says."""
     requests = [
         ChoiceRequest(prompt="Jupiter is the", choices=(" A", " B", "x", "A")),
@@ -69,7 +69,7 @@ def check_choices(engine: Engine, folder: Path) -> None:
         ChoiceRequest(messages=USER, choices=("A", "B")),
         ChoiceRequest(prompt="Titan is its", choices=(" largest moon", " the")),
         ChoiceRequest(prompt="a", choices=()),
-        ChoiceRequest(prompt="planet " * 500, choices=("b",)),
+        ChoiceRequest(prompt=too_long, choices=("b",)),
     ]
     answers = engine.choose(requests)
     other = transformers(folder)

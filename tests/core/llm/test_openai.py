@@ -159,7 +159,8 @@ def test_no_server_is_said_at_once() -> None:
     url, start = f"http://127.0.0.1:{free_port()}/v1", time.monotonic()
     with pytest.raises(EngineError, match="does not answer") as caught:
         open_engine(config(url))
-    assert time.monotonic() - start < 5
+    # Not as one is waited for that goes away during a run.
+    assert time.monotonic() - start < config(url).server_wait_seconds / 2
     assert caught.value.where == url
 
 
@@ -182,10 +183,10 @@ def test_a_killed_vllm_is_waited_for_and_no_answer_is_asked_for_again(
     try:
         gateway.start()
         thread, found = in_thread(generate)
-        wait_until(lambda: journal.answered() >= 20, 60)
+        wait_until(lambda: journal.answered() >= 20)
         process.kill()
         process.start()
-        thread.join(60)
+        thread.join(300)
     finally:
         gateway.kill()
     (answers,) = found

@@ -31,6 +31,7 @@ from tests.core.llm.server_process import (
 )
 
 REQUESTS = 240
+ANSWERS = 60
 CONCURRENCY = 16
 
 
@@ -62,7 +63,8 @@ def journal(tmp_path: Path) -> Journal:
 def server(tmp_path: Path, journal: Journal) -> Iterator[ServerProcess]:
     server = journal_server(tmp_path / "server.log", journal.path, "--seconds", "0.05")
     try:
-        server.start()
+        # It answers so many and no more: whoever kills it there finds the client at work.
+        server.start("--answers", str(ANSWERS))
         yield server
     finally:
         server.kill()
@@ -72,12 +74,12 @@ def test_a_killed_server_is_waited_for(
     server: ServerProcess, journal: Journal, tmp_path: Path
 ) -> None:
     thread, found = in_thread(lambda: generate(server.url, tmp_path / "log.jsonl"))
-    wait_until(lambda: journal.answered() >= 60)
+    wait_until(lambda: journal.answered() >= ANSWERS)
     server.kill()
     time.sleep(1.0)
     assert thread.is_alive()
     server.start()
-    thread.join(30)
+    thread.join(300)
     (answers,) = found
     assert [answer.error for answer in answers] == [None] * REQUESTS
     assert len({answer.text for answer in answers}) == REQUESTS
@@ -96,18 +98,17 @@ def test_a_server_that_stays_away_stops_the_run_and_loses_no_answer(
             return cached_generate(engine, setting.sampling, requests(REQUESTS), request_log)
 
     thread, found = in_thread(ask)
-    wait_until(lambda: journal.answered() >= 60)
+    wait_until(lambda: journal.answered() >= ANSWERS)
     server.kill()
-    thread.join(20)
+    thread.join(300)
     (error,) = found
     assert isinstance(error, EngineError)
     assert "has been away for" in error.what
     assert "server_wait_seconds" in error.remedy
     # The next shard does not wait as long again.
-    start = time.monotonic()
-    with pytest.raises(EngineError, match="has been away for"):
+    with pytest.raises(EngineError, match="has been away for") as again:
         ask()
-    assert time.monotonic() - start < 0.9
+    assert again.value is error
     server.start()
     assert [answer.error for answer in ask()] == [None] * REQUESTS
     journal.check(REQUESTS, CONCURRENCY)
@@ -123,10 +124,12 @@ def test_a_killed_client_sends_again_only_what_was_in_flight(
         [sys.executable, "-c", code, server.url, str(log)], start_new_session=True
     )
     try:
-        wait_until(lambda: journal.answered() >= 60, 30)
+        wait_until(lambda: journal.answered() >= ANSWERS)
     finally:
         os.killpg(client.pid, signal.SIGKILL)
         client.wait()
+    server.kill()
+    server.start()
     logged = [line for line in log.read_text().splitlines() if '"key"' in line]
     answers = generate(server.url, log)
     assert [answer.error for answer in answers] == [None] * REQUESTS

@@ -27,8 +27,9 @@ KEY = "a-key-of-ours"
 
 def options(model: Path, **changes: Any) -> VllmOptions:
     limit = json.dumps({"max_new_tokens": 40})
-    extra = ("--override-generation-config", limit)
-    given = {"key": KEY, "dtype": "float32", "start_seconds": 300.0, "extra": extra, **changes}
+    # With VLLM_ENABLE_V1_MULTIPROCESSING=0, the engine's process does the work itself.
+    extra = ("--override-generation-config", limit, "--distributed-executor-backend", "uni")
+    given = {"key": KEY, "dtype": "float32", "start_seconds": 500.0, "extra": extra, **changes}
     return VllmOptions(str(model), "thinker", **given)
 
 
@@ -36,6 +37,7 @@ def options(model: Path, **changes: Any) -> VllmOptions:
 def url(thinker: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         server = VllmServer(options(thinker), tmp_path_factory.mktemp("vllm") / "vllm.log")
         try:
             server.start()
@@ -56,7 +58,7 @@ def said(remote: RemoteVoice, ask: Ask) -> tuple[str, str, End]:
 def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=300) as response:
         value: dict[str, Any] = json.load(response)
     return value
 

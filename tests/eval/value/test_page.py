@@ -132,7 +132,7 @@ def test_it_works_in_a_browser(page: str, tmp_path: Path) -> None:
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,900"]
     command += ["--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     assert ":CONSOLE" not in done.stderr
     (text,) = re.findall(r'<pre id="probe">(.*?)</pre>', done.stdout)
     found = json.loads(unescape(text))

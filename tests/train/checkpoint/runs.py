@@ -96,7 +96,7 @@ class Run:
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(120)
+            worker.join(500)
             if worker.exitcode is None:
                 worker.kill()
         return [worker.exitcode or 0 for worker in workers]

@@ -81,7 +81,11 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     plain, steps_when_written = Snapshot.write, []
 
     def slow(self: Snapshot, path: Path) -> SavedFile:
-        time.sleep(0.3)
+        # As long as two steps, which would never come if training waited for it.
+        wanted, end = min(len(run.metrics()) + 2, STEPS), time.monotonic() + 120
+        while len(run.metrics()) < wanted:
+            assert time.monotonic() < end, "training does not go on"
+            time.sleep(0.01)
         steps_when_written.append(len(run.metrics()))
         return plain(self, path)
 
@@ -91,8 +95,6 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     assert steps_when_written[0] > 2
     assert len(steps_when_written) < STEPS - 1
     assert run.saved()
-    speed = [json.loads(line) for line in (run.out / "logs/speed.jsonl").read_text().splitlines()]
-    assert max(line["checkpoint_seconds"] for line in speed[1:]) < 0.25
 
 
 @pytest.mark.usefixtures("process_group")
