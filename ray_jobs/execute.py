@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
@@ -67,7 +68,7 @@ def execute(
     with run_log(recipe.name, loaded.run_dir, reporter.console):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
         try:
-            with _pausable() as pausing, progress:
+            with _stops_explained(loaded.run_dir), progress:
                 ran = run_pipeline(
                     pipeline,
                     stages,
@@ -75,24 +76,6 @@ def execute(
                     address=address or recipe.cluster.address,
                     workers=workers or recipe.cluster.workers,
                 )
-        except OSError as error:
-            # What the driver writes itself: manifests, cards, receipts of what failed.
-            if full := disk_full(error, loaded.run_dir):
-                raise full from error
-            raise
-        except KeyboardInterrupt:
-            # Ray's core swallows the handler's exception and raises a plain KeyboardInterrupt.
-            if pausing.is_set():
-                raise Paused(
-                    "stopped by SIGUSR1, with what is finished kept",
-                    where=str(loaded.run_dir),
-                    remedy="run the same command again to go on",
-                ) from None
-            raise StageError(
-                "stopped by Ctrl-C",
-                where=str(loaded.run_dir),
-                remedy="run the same command again: what is finished is kept",
-            ) from None
         finally:
             put_run_files(pipeline.ctx)
         log.info("done; stages that did work: %s", ", ".join(ran) or "none")
@@ -102,6 +85,37 @@ def execute(
     if any(stage.name == "eval.report" for stage in stages):
         show_scores(pipeline, reporter.console)
     return ran
+
+
+@contextmanager
+def _stops_explained(run_dir: Path) -> Iterator[None]:
+    """Turns what stops a run from outside into errors that say how to go on.
+
+    Raises:
+        Paused: SIGUSR1 came.
+        StageError: Ctrl-C came, or a disk is full.
+    """
+    with _pausable() as pausing:
+        try:
+            yield
+        except OSError as error:
+            # What the driver writes itself: manifests, cards, receipts of what failed.
+            if full := disk_full(error, run_dir):
+                raise full from error
+            raise
+        except KeyboardInterrupt:
+            # Ray's core swallows the handler's exception and raises a plain KeyboardInterrupt.
+            if pausing.is_set():
+                raise Paused(
+                    "stopped by SIGUSR1, with what is finished kept",
+                    where=str(run_dir),
+                    remedy="run the same command again to go on",
+                ) from None
+            raise StageError(
+                "stopped by Ctrl-C",
+                where=str(run_dir),
+                remedy="run the same command again: what is finished is kept",
+            ) from None
 
 
 @contextmanager
