@@ -101,7 +101,9 @@ def check_job(words: Sequence[str]) -> None:
     flag, module, *rest = words
     assert flag == "-m", words
     assert importlib.util.find_spec(module) is not None, f"there is no module {module}"
-    if module.startswith("ray_jobs."):
+    if module == "ray_jobs.reference":
+        assert rest == []
+    elif module.startswith("ray_jobs."):
         check_job_arguments(rest)
 
 

@@ -272,9 +272,12 @@ def test_damaged_shard_of_full_size_is_a_clear_error(run: Run) -> None:
     run.go(stages.Numbers())
     shard = run.folder / "corpus/numbers/part-00001.parquet"
     shard.write_bytes(b"x" * shard.stat().st_size)
-    with pytest.raises(StageError, match="cannot read this Parquet shard") as caught:
+    with pytest.raises(StageError, match=r"is not what corpus\.numbers wrote") as caught:
         run.go()
     assert "part-00001.parquet" in caught.value.where
+    # What the error says to do is all there is to do.
+    shard.unlink()
+    assert run.go()[0] == "corpus.numbers"
 
 
 def test_missing_volatile_file_makes_the_stage_stale(run: Run) -> None:
