@@ -97,7 +97,9 @@ class RunMirror:
                 path.unlink(missing_ok=True)
                 self._stages[stage] = _Stage(folder, None)
             else:
-                fetch_object(self.remote, found, path)
+                # Always: stores tell times by the second, and one that was made again within it
+                # may have the old one's size.
+                self.remote.get(found.name, path)
                 self._stages[stage] = _Stage(folder, Manifest.load(folder))
         return self._stages[stage]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -218,6 +219,19 @@ class Terminal:
             if select.select([self._master], [], [], 0.2)[0]:
                 self.seen += os.read(self._master, 65536).decode("utf-8", "replace")
 
+    def interrupt(self, text: str) -> None:
+        """Presses Ctrl-C until a text has come.
+
+        Python hears it at its prompt only while it waits there: one that comes while readline
+        draws a character is kept until the next key.
+        """
+        for _ in range(10):
+            os.kill(self.process.pid, signal.SIGINT)
+            with contextlib.suppress(AssertionError):
+                self.expect(text, 30)
+                return
+        raise AssertionError(f"no {text!r} in {self.seen[-2000:]!r}")
+
     def type(self, content: bytes) -> None:
         """Types keys."""
         os.write(self._master, content)
@@ -238,8 +252,7 @@ def test_a_real_terminal_survives_ctrl_c_and_bad_bytes(thinker: Path) -> None:
         terminal.expect(">>> ")
         terminal.type(b"half a line")
         terminal.expect("half a line")
-        os.kill(terminal.process.pid, signal.SIGINT)
-        terminal.expect("Ctrl-D or /quit ends")
+        terminal.interrupt("Ctrl-D or /quit ends")
         terminal.expect(">>> ")
         terminal.type(b"\x04")
         assert terminal.process.wait(timeout=300) == 0

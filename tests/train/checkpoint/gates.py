@@ -14,6 +14,7 @@ from typing import Any
 
 from core.atomic import write_json
 from train.checkpoint.control import RunControl
+from train.checkpoint.saver import Checkpoints
 from train.data import MicroBatch
 from train.engine import ReadState, StepResult, TrainEngine
 from train.launch import launch
@@ -69,7 +70,9 @@ def gated_loop(gate: Gate, config: dict[str, Any]) -> None:
     """:func:`train.loop.train_loop`, on a worker of its own."""
     control = RunControl(Path(config["checkpoints"]))
     engine: Any = ZeroEngine
+    saver: Any = Checkpoints
     plain_step, plain_load = engine.step, engine.load_fragments
+    plain_begin = saver._begin
     done = 0
 
     def load(self: TrainEngine, read: ReadState, step: int) -> None:
@@ -87,6 +90,13 @@ def gated_loop(gate: Gate, config: dict[str, Any]) -> None:
             wait_for(control.asked_to_stop, "end of the wait")
         return result
 
+    def begin(self: Checkpoints, number: int) -> None:
+        plain_begin(self, number)
+        # Written before the next step, which commits it: a gate behind that has it for certain.
+        if self._writing is not None:
+            self._writing.join()
+
     # The process is this run's alone.
     engine.step, engine.load_fragments = step, load
+    saver._begin = begin
     train_loop(config)
