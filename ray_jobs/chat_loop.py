@@ -177,17 +177,28 @@ class ChatLoop:
 
     def run(self) -> None:
         """Talks until /quit or Ctrl-D."""
-        while (line := self._line()) is not None:
-            text = line.strip()
-            if not text:
-                continue
-            if text in ("/quit", "/exit"):
-                return
-            if text.startswith("/") and not text.startswith("//"):
-                self._obey(text)
-            else:
-                self._answer(text.removeprefix("/") if text.startswith("//") else text)
-        self._console.print()
+        going = True
+        while going:
+            try:
+                going = self._turn()
+            except KeyboardInterrupt:
+                # Between an answer and the prompt there is nothing to stop, and no reason to end.
+                self._console.print()
+
+    def _turn(self) -> bool:
+        """Obeys or answers one line; returns whether another one follows."""
+        line = self._line()
+        if line is None:
+            self._console.print()
+            return False
+        text = line.strip()
+        if text in ("/quit", "/exit"):
+            return False
+        if text.startswith("/") and not text.startswith("//"):
+            self._obey(text)
+        elif text:
+            self._answer(text.removeprefix("/") if text.startswith("//") else text)
+        return True
 
     def _line(self) -> str | None:
         lines: list[str] = []

@@ -27,7 +27,7 @@ from core.talk.local import LocalVoice
 from core.talk.voice import Voice
 from ray_jobs.chat_commands import add_chat_commands
 from ray_jobs.chat_display import printable
-from ray_jobs.chat_loop import ChatLoop, Drawing, Talk
+from ray_jobs.chat_loop import ChatLoop, Drawing, Spoken, Talk
 from tests.talk_model import ANSWER, NEXT, NEXT_ANSWER, QUESTION, THOUGHT, thinker_folder
 
 Chat = Callable[..., Result]
@@ -126,6 +126,18 @@ def talked(voice: Voice, lines: list[str], **settings: Any) -> tuple[str, Talk]:
     return out.getvalue(), talk
 
 
+def test_ctrl_c_between_an_answer_and_the_prompt_ends_nothing(voice: LocalVoice) -> None:
+    class Interrupted(Talk):
+        def keep(self, question: str, spoken: Spoken) -> bool:
+            raise KeyboardInterrupt
+
+    out = StringIO()
+    talk = Interrupted(voice, Conversation(), Drawing(max_tokens=2))
+    lines = iter([QUESTION, "/help", "/quit"])
+    ChatLoop(talk, Console(file=out, width=120), lambda prompt: next(lines)).run()
+    assert "/nothink" in out.getvalue()
+
+
 def test_turns_commands_and_reasoning(voice: LocalVoice, tmp_path: Path) -> None:
     saved = tmp_path / "talk.json"
     lines = [QUESTION, "/think", NEXT, f"/save {saved}", f"/save {saved}", "/reset", "^C", ""]
@@ -219,14 +231,18 @@ class Terminal:
             if select.select([self._master], [], [], 0.2)[0]:
                 self.seen += os.read(self._master, 65536).decode("utf-8", "replace")
 
-    def interrupt(self, text: str) -> None:
-        """Presses Ctrl-C until a text has come.
+    def interrupt(self) -> None:
+        """Presses Ctrl-C."""
+        os.kill(self.process.pid, signal.SIGINT)
 
-        Python hears it at its prompt only while it waits there: one that comes while readline
-        draws a character is kept until the next key.
+    def until(self, text: str, act: Callable[[], None]) -> None:
+        """Does something until a text has come.
+
+        Python hears Ctrl-C at its prompt only while it waits there: one that comes while readline
+        draws a character is kept until the next key, and takes the line with it.
         """
         for _ in range(10):
-            os.kill(self.process.pid, signal.SIGINT)
+            act()
             with contextlib.suppress(AssertionError):
                 self.expect(text, 30)
                 return
@@ -245,14 +261,13 @@ def test_a_real_terminal_survives_ctrl_c_and_bad_bytes(thinker: Path) -> None:
         terminal.expect("?")
         # While it answers, Ctrl-C stops the answer and nothing else.
         terminal.expect_more()
-        os.kill(terminal.process.pid, signal.SIGINT)
+        terminal.interrupt()
         # Not the prompt alone: readline draws it anew while bytes come that are no characters.
-        terminal.type(b"/system\n")
-        terminal.expect("there is no system prompt")
+        terminal.until("there is no system prompt", lambda: terminal.type(b"/system\n"))
         terminal.expect(">>> ")
         terminal.type(b"half a line")
         terminal.expect("half a line")
-        terminal.interrupt("Ctrl-D or /quit ends")
+        terminal.until("Ctrl-D or /quit ends", terminal.interrupt)
         terminal.expect(">>> ")
         terminal.type(b"\x04")
         assert terminal.process.wait(timeout=300) == 0

@@ -106,7 +106,7 @@ def test_logs_hold_no_secret(tmp_path: Path) -> None:
             try:
                 raise ValueError(PLANTED)
             except ValueError:
-                logging.getLogger("some.library").exception("it failed")
+                logging.getLogger("some.package").exception("it failed")
         assert PLANTED not in str(records)
         relay(records, "synth.qa")
     written = (tmp_path / "logs/run.jsonl").read_text()
