@@ -131,11 +131,6 @@ class Cluster:
             "RAY_raylet_start_wait_time_s": str(int(LIMIT_SECONDS)),
             "COLUMNS": "200",
         }
-        if network is not None:
-            # How soon a driver finds that a node it waits for is gone: five minutes and two by
-            # default.
-            self.environment["RAY_grpc_client_keepalive_time_ms"] = "20000"
-            self.environment["RAY_grpc_client_keepalive_timeout_ms"] = "20000"
         if network is None:
             # See core.session: keeps a driver that joins on loopback there.
             self.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

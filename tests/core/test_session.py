@@ -84,3 +84,14 @@ def test_wrong_address_fails_at_once() -> None:
     )
     assert "no Ray cluster answers" in done.stdout
     assert "127.0.0.1:1" in done.stdout
+
+
+def test_a_node_whose_network_is_gone_is_given_up_within_minutes() -> None:
+    import ray
+
+    keepalive = ray._config
+    milliseconds = (
+        keepalive.grpc_client_keepalive_time_ms(),
+        keepalive.grpc_client_keepalive_timeout_ms(),
+    )
+    assert milliseconds == (20_000, 60_000)
