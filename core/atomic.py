@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,13 +72,22 @@ def replace_folder(new: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def sweep(folder: Path) -> int:
-    """Removes temporaries that a killed process left directly in ``folder``; returns how many."""
+def sweep(folder: Path, idle_seconds: float | None = None) -> int:
+    """Removes temporaries that a killed process left directly in ``folder``; returns how many.
+
+    Args:
+        folder: where to look.
+        idle_seconds: leave those that were written to since, as others are at work there.
+    """
     count = 0
     if not folder.is_dir():
         return 0
     with os.scandir(folder) as found:
-        names = sorted(each.name for each in found if _MARK in each.name)
+        names = sorted(
+            each.name
+            for each in found
+            if _MARK in each.name and (idle_seconds is None or _is_idle(each, idle_seconds))
+        )
     for leftover in (folder / name for name in names):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -85,3 +95,10 @@ def sweep(folder: Path) -> int:
             leftover.unlink(missing_ok=True)
         count += 1
     return count
+
+
+def _is_idle(found: os.DirEntry[str], seconds: float) -> bool:
+    try:
+        return time.time() - found.stat().st_mtime > seconds
+    except OSError:  # it is in its place by now
+        return False

@@ -16,7 +16,11 @@ _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = tuple(os.strerror(number) for number in _NUMBERS)
 
 
-def disk_full(error: BaseException, folder: Path) -> StageError | None:
+class DiskFullError(StageError):
+    """A disk is full: what failed one unit would fail them all."""
+
+
+def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
     """Returns what to tell the user when an error says that a disk is full; None: it does not.
 
     Args:
@@ -26,7 +30,9 @@ def disk_full(error: BaseException, folder: Path) -> StageError | None:
     for each in _chain(error):
         if getattr(each, "errno", None) in _NUMBERS or any(word in str(each) for word in _WORDS):
             named = getattr(each, "filename", None)
-            return _explained(Path(os.fsdecode(named)) if named else folder)
+            # It may also be the number of an open file.
+            known = named if isinstance(named, str | bytes) else None
+            return _explained(Path(os.fsdecode(known)) if known else folder)
     return None
 
 
@@ -42,7 +48,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or cause or following.__context__
 
 
-def _explained(path: Path) -> StageError:
+def _explained(path: Path) -> DiskFullError:
     disk = path.absolute()
     while not (disk.is_dir() and os.path.ismount(disk)) and disk != disk.parent:
         disk = disk.parent
@@ -51,7 +57,7 @@ def _explained(path: Path) -> StageError:
         left = f"{usage.free / 2**20:,.1f} MiB of {usage.total / 2**20:,.0f} MiB are left"
     except OSError:
         left = "what is left cannot be told"
-    return StageError(
+    return DiskFullError(
         f"the disk {disk} is full, or your quota of it is used up ({left})",
         where=str(path),
         remedy=f"{MAKE_SPACE}, then run the same command again: what is finished is kept",

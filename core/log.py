@@ -52,7 +52,7 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname,
             "run": self._run,
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": redact(_message(record)),
         }
         for name in ("stage", "shard"):
             if hasattr(record, name):
@@ -60,6 +60,14 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             entry["trace"] = redact(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        # A library's arguments do not fit its text; that must not cost the unit.
+        return f"{record.msg} {record.args}"
 
 
 class _Collector(logging.Handler):
@@ -72,7 +80,7 @@ class _Collector(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if len(self._found) < _RECORDS_PER_UNIT:
-            message = record.getMessage()
+            message = _message(record)
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
             found = WorkerRecord(record.name, record.levelno, redact(message), record.created)
@@ -122,6 +130,10 @@ def relay(records: Iterable[WorkerRecord], stage: str, shard: int | None = None)
 
 class _Terminal(RichHandler):
     """Warnings for a person, without secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = _message(record), ()
+        super().emit(record)
 
     def render_message(self, record: logging.LogRecord, message: str) -> ConsoleRenderable:
         return super().render_message(record, redact(message))

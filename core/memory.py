@@ -6,15 +6,15 @@ from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-"""Of this process, as a container sees it."""
+_OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def free_memory_bytes() -> int | None:
-    """Returns what can still be taken: of the machine, or of this container if less.
+    """Returns what can still be taken: of the machine, or less where a limit is set.
 
-    None where neither is known.
+    Containers and Slurm's jobs have one. None where nothing is known.
     """
-    found = [free for free in (_free_of_machine(), _free_of_container()) if free is not None]
+    found = [free for free in (_free_of_machine(), _free_of_groups()) if free is not None]
     return min(found, default=None)
 
 
@@ -27,7 +27,22 @@ def _free_of_machine() -> int | None:
     return kilobytes[0] * 1024 if kilobytes else None
 
 
-def _free_of_container(folder: Path = _CGROUP) -> int | None:
+def _free_of_groups(root: Path = _CGROUP, own: Path = _OWN_GROUP) -> int | None:
+    """Returns the least that this process's control group and those above it leave."""
+    try:
+        lines = own.read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    # In a container the path may be that of its host, and the root is its own.
+    groups = [
+        root.joinpath(*Path(path).parts[:depth]) for depth in range(len(Path(path).parts) + 1)
+    ]
+    found = [free for free in map(_free_of_container, groups) if free is not None]
+    return min(found, default=None)
+
+
+def _free_of_container(folder: Path) -> int | None:
     try:
         limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
         # Pages of files are counted as used, but given back when they are needed.

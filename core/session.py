@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -20,6 +21,10 @@ from core.stage import Resources
 LOOPBACK = "127.0.0.1"
 _REACH_SECONDS = 10.0
 _STARTS = 4
+_LOOK_SECONDS = 30.0
+_NO_ROOM_SECONDS = 600.0
+_ROUNDING = 1e-9
+"""Of 0.3 / 0.1, which is less than 3."""
 _TOO_SLOW = "timed out during startup"
 
 log = logging.getLogger(__name__)
@@ -73,7 +78,7 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
     except Exception as error:
         # Ray raises several unrelated classes here; all mean the same to the user.
         raise StageError(
-            f"Ray did not start: {str(error).splitlines()[0]}",
+            f"Ray did not start: {f'{error} '.splitlines()[0].strip() or type(error).__name__}",
             where=f"cluster {joined}" if joined else "local Ray session",
             remedy="check the address (`ray status`), or leave it out to run on this machine",
         ) from error
@@ -140,34 +145,77 @@ def cluster_cpus() -> int:
 
 
 def settle(needs: Resources) -> Resources:
-    """Returns the needs with the GPUs that a worker takes only where the cluster has any."""
-    if needs.gpus_if_any and cluster_resources().get("GPU", 0) >= needs.gpus_if_any:
+    """Returns the needs with the GPUs that a worker takes only where a node has that many."""
+    if needs.gpus_if_any and any(node.get("GPU", 0) >= needs.gpus_if_any for node in _nodes()):
         return replace(needs, gpus=needs.gpus_if_any)
     return needs
 
 
 def capacity(needs: Resources, where: str) -> int:
-    """Returns how many workers with these needs the cluster can hold at once.
+    """Returns how many workers with these needs the cluster's nodes can hold at once.
 
     Args:
-        needs: of one worker.
+        needs: of one worker, which runs on one node.
         where: the stage, for the error.
 
     Raises:
-        StageError: not even one fits; Ray would wait for ever.
+        StageError: no node can hold one; Ray would wait for ever.
     """
-    have = cluster_resources()
     wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes or 0}
-    fits = [int(have.get(name, 0) / need) for name, need in wanted.items() if need]
-    if kind := needs.accelerator_type:
-        wanted[f"accelerator_type:{kind}"] = 1
-        fits.append(sys.maxsize if f"accelerator_type:{kind}" in have else 0)
-    if min(fits, default=1) < 1:
-        one = ", ".join(f"{need:g} {name}" for name, need in wanted.items() if need)
+    wanted = {name: need for name, need in wanted.items() if need}
+    kind = f"accelerator_type:{needs.accelerator_type}" if needs.accelerator_type else None
+    held = 0
+    for node in _nodes():
+        # A kind is there or not; workers do not use it up.
+        if kind is None or kind in node:
+            fits = (int(node.get(name, 0) / need + _ROUNDING) for name, need in wanted.items())
+            held += min(fits, default=1)
+    if held < 1:
+        one = ", ".join(f"{need:g} {name}" for name, need in (*wanted.items(), (kind, 1)) if name)
         raise StageError(
-            f"no worker of this stage fits the cluster: one needs {one}",
+            f"no worker of this stage fits a node of the cluster: one needs {one}",
             where=where,
             remedy="join a larger cluster (cluster.address), or lower the stage's needs "
             f"(cluster.stages: {where})",
         )
-    return min(fits, default=1)
+    return held
+
+
+class Room:
+    """Notices that no node is left that could hold a worker: Ray would wait for ever.
+
+    A node that was lost may come back, so that is given some minutes.
+    """
+
+    def __init__(self, needs: Resources, where: str) -> None:
+        """Takes what :func:`capacity` takes."""
+        self._needs = needs
+        self._where = where
+        self._next_look = 0.0
+        self._none_since: float | None = None
+
+    def check(self) -> None:
+        """Looks, if the last look is some time ago.
+
+        Raises:
+            StageError: there has been no such node for long.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        try:
+            capacity(self._needs, self._where)
+            self._none_since = None
+        except StageError as error:
+            if self._none_since is None:
+                self._none_since = now
+                log.warning("%s; waiting for one", error.what)
+            elif now - self._none_since >= _NO_ROOM_SECONDS:
+                raise
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Returns what each living node of the open session holds."""
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in listed if node["Alive"]]

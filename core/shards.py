@@ -13,6 +13,7 @@ Shards are written under a temporary name and moved into place; reading streams 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,12 +57,24 @@ def write_shard(path: Path, table: pa.Table, row_group_rows: int = ROW_GROUP_ROW
         )
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Path, error: Exception) -> Exception:
+    """Returns what to raise: what is no fault of the file must not have it deleted."""
+    if isinstance(error, MemoryError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
+        remedy = "the file may be good: mend what the message says, and run again"
+    elif number == errno.ENOENT:
+        remedy = "run again: a shard that astromill made is made anew; or restore your own file"
+    else:
+        remedy = (
+            "it is truncated or corrupt: delete it and run again (a shard that astromill "
+            "made is then rebuilt), or restore your own file"
+        )
     return InputError(
-        f"cannot read this Parquet shard: {str(error).splitlines()[0]}",
+        f"cannot read this Parquet shard: {f'{error} '.splitlines()[0].strip()}",
         where=str(path),
-        remedy="it is truncated or corrupt: delete it and run again (a shard that astromill "
-        "made is then rebuilt), or restore your own file",
+        remedy=remedy,
     )
 
 
@@ -106,6 +119,6 @@ def count_rows(path: Path) -> int:
     """
     make_local(path)
     try:
-        return int(pq.ParquetFile(path).metadata.num_rows)
+        return int(_open(path).metadata.num_rows)
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error

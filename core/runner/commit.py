@@ -1,7 +1,7 @@
 """One unit of work, from plan to durable output: shard, rejects, then the receipt.
 
-The receipt is written last. A shard counts as done only when its receipt carries the unit's key
-and the files it names are there; anything else is done again.
+A unit's old receipt goes first and its new one is written last. A shard counts as done only when
+its receipt carries the unit's key and the files it names are there; anything else is done again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Receipt:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             files = [FileEntry(**f) for f in data.pop("files")]
             return cls(files=files, **data)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
@@ -77,6 +77,8 @@ def finished(
     receipt = Receipt.load(receipt_path(folder, unit.index))
     if receipt is None or receipt.key != unit_key(stage, ctx, unit, config_digest):
         return None
+    if receipt.rows_in != receipt.rows_out + receipt.rows_rejected:
+        return None  # damaged
     if any(file_bytes(f"{folder}/{entry.name}") != entry.bytes for entry in receipt.files):
         return None
     return receipt
@@ -106,6 +108,8 @@ def process_unit(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt:
     rejected = len(result.rejected) if result.rows_rejected is None else result.rows_rejected
     _check_account(stage, unit, result, rows_out, rejected)
     name = shard_name(unit.index)
+    # An old receipt beside a new shard would tell a lie, once the recipe is as it was then.
+    receipt_path(folder, unit.index).unlink(missing_ok=True)
     kept = result.kept.select(stage.schema.names).cast(stage.schema)
     write_shard(folder / name, kept, stage.row_group_rows)
     files = [_entry(folder, name, result.kept.num_rows)]

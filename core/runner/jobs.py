@@ -22,7 +22,7 @@ from core.rejects import rejects_table
 from core.runner.commit import REJECTS
 from core.runner.remote import Orders, fetch_inputs, orders, publish_job, take_orders
 from core.runner.shared import require_shared_copies
-from core.session import capacity
+from core.session import Room, capacity
 from core.shards import shard_name, write_shard
 from core.stage import JobResult, JobStage, StageContext
 
@@ -74,7 +74,7 @@ def run_job(stage: JobStage, ctx: StageContext, bar: StageProgress) -> JobMade:
             final = isinstance(error, TaskCancelledError | RayTaskError)
             if attempt == ATTEMPTS or final:
                 raise StageError(
-                    f"the worker failed: {str(error).strip().splitlines()[-1]}",
+                    f"the worker failed: {_last_line(error)}",
                     where=stage.name,
                     remedy="run with --debug for the trace; look for lack of memory",
                 ) from error
@@ -125,9 +125,11 @@ def _in_task(stage: JobStage, ctx: StageContext, out: Path, bar: StageProgress) 
         name=stage.name,
     )
     ref = remote.remote(stage, ctx, out, orders(stage))
+    room = Room(needs, stage.name)
     try:
         while not ray.wait([ref], timeout=_POLL_SECONDS)[0]:
             _show(stage, out, bar)
+            room.check()
     except BaseException:
         ray.cancel(ref, force=True)
         raise
@@ -163,6 +165,10 @@ def _show(stage: JobStage, out: Path, bar: StageProgress) -> None:
         return
     if state is not None:
         bar.update(*state)
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _last_frame(error: BaseException) -> str:

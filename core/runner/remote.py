@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import InputError, StageError
+from core.errors import AstromillError, StageError
 from core.file_list import FileEntry
-from core.manifest import MANIFEST_NAME, Manifest
+from core.manifest import MANIFEST_NAME, SOURCES_NAME, Manifest
 from core.runner.commit import RECEIPTS, Receipt, receipt_path, unit_key
 from core.runner.ledger import Ledger
 from core.stage import JobStage, ShardStage, Stage, StageContext, Unit
-from core.storage.cache import CACHE_VARIABLE, cache_folder, remember, stamp
+from core.storage.cache import CACHE_VARIABLE, cache_folder, remember
 from core.storage.inputs import Settings, forget_inputs, known_settings, take_settings
 from core.storage.lease import Lease
 from core.storage.mirror import RUN_FILES, SIDE_FILES, RunMirror, forget_mirrors, mirror
@@ -136,9 +136,13 @@ def publish_job(
     found = mirror(ctx.remote, ctx.run_dir)
     for entry in files:
         remember(folder / entry.name, entry.sha256)
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    put = found.remote.put
-    all_at_once(lambda name: put(folder / name, found.key(stage.name, name)), sorted(names))
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    remote = found.remote
+    all_at_once(lambda name: remote.put(folder / name, found.key(stage.name, name)), sorted(names))
+    # Of an earlier start; the driver, which knows no names of logs, leaves them.
+    old = [name for name in found.listing(stage.name) if name.startswith(_LOGS)]
+    old = [name for name in old if name not in names]
+    all_at_once(lambda name: remote.delete(found.key(stage.name, name)), old)
 
 
 class RemoteRun:
@@ -176,7 +180,7 @@ class RemoteRun:
         for name, receipt in zip(known, each_at_once(read, known), strict=True):
             unit = units[known[name]]
             if (
-                isinstance(receipt, Receipt)
+                receipt is not None
                 and receipt.key == unit_key(stage, ctx, unit, config_digest)
                 and all(listed.get(entry.name) == entry.bytes for entry in receipt.files)
             ):
@@ -203,6 +207,8 @@ class RemoteRun:
         Raises:
             StageError: a file is not there as it was put, or another driver has taken the run.
         """
+        # Also before anything is removed: it might be the other driver's.
+        self._lease.check()
         name = stage.name
         wanted = {entry.name: entry.bytes for entry in manifest.files}
         listed = self._mirror.listing(name)
@@ -215,6 +221,8 @@ class RemoteRun:
                     remedy="run again: only what is missing is made anew",
                 )
         keep = {*wanted, *manifest.volatile, *SIDE_FILES[:-1]}
+        if not (self._ctx.place(name) / SOURCES_NAME).is_file():
+            keep.discard(SOURCES_NAME)
         keep |= {f"{RECEIPTS}/{number:05d}.json" for number in range(units)}
         surplus = [each for each in listed if each not in keep and not each.startswith(_LOGS)]
         remote = self._mirror.remote
@@ -222,10 +230,7 @@ class RemoteRun:
         for each in SIDE_FILES[:-1]:
             self.put_side(name, each)
         self._lease.check()
-        path, key = self._ctx.place(name) / MANIFEST_NAME, self._mirror.key(name, MANIFEST_NAME)
-        remote.put(path, key)
-        if found := remote.stat(key):
-            stamp(path, found)
+        remote.put(self._ctx.place(name) / MANIFEST_NAME, self._mirror.key(name, MANIFEST_NAME))
         self._mirror.own(None)
 
 
@@ -243,11 +248,15 @@ def remote_run(ctx: StageContext) -> Iterator[RemoteRun | None]:
         yield None
         return
     found = mirror(ctx.remote, ctx.run_dir)
-    found.working = True
+    found.working, found.driving = True, False
     try:
         with Lease(found.remote, ctx.run_dir, lambda: put_run_files(ctx)) as lease:
             found.driving = True
-            yield RemoteRun(ctx, found, lease)
+            try:
+                yield RemoteRun(ctx, found, lease)
+            finally:
+                # It has the last word on its own log, if no other driver has taken the run.
+                found.driving = lease.held
     finally:
         found.working = False
 
@@ -264,5 +273,5 @@ def put_run_files(ctx: StageContext) -> None:
         try:
             if path.is_file():
                 remote.put(path, name)
-        except InputError as error:
-            log.warning("%s could not be put: %s", name, error.what)
+        except AstromillError as error:
+            log.warning("%s could not be put: %s", name, error)

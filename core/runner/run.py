@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from core.atomic import sweep, write_json
 from core.cards import write_card
+from core.counted import counted
 from core.errors import StageError
 from core.graph import AnyStage, Pipeline, StageState, intact
 from core.hashing import sha256_value
@@ -26,6 +28,8 @@ from core.runner.remote import RemoteRun, fetch_for_plan, remote_run
 from core.runner.shards import Quarantined, run_units
 from core.session import cluster_cpus, ray_session
 from core.stage import JobStage, ShardStage, StageContext, Unit
+
+log = logging.getLogger(__name__)
 
 QUARANTINE_NAME = "quarantine.json"
 
@@ -92,7 +96,7 @@ def _require_fresh_inputs(stage: AnyStage, states: dict[str, StageState]) -> Non
 
 
 def _summary(manifest: Manifest, number: int, count: int, seconds: float) -> str:
-    rows = f"{manifest.rows_in:,} {manifest.row_unit}s in, {manifest.rows_out:,} out"
+    rows = f"{counted(manifest.rows_in, manifest.row_unit)} in, {manifest.rows_out:,} out"
     if manifest.rows_rejected:
         reasons = ", ".join(f"{name} {n:,}" for name, n in manifest.rejects.items())
         rows += f", {manifest.rows_rejected:,} rejected ({reasons})"
@@ -106,12 +110,18 @@ def _lock(run_dir: Path) -> Iterator[None]:
     with (run_dir / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise StageError(
                 "another astromill run is working in this folder",
                 where=str(run_dir),
                 remedy="wait for it or stop it; or give this run its own --set run_dir=...",
             ) from error
+        except OSError as error:
+            log.warning(
+                "%s: this file system knows no locks (%s); start no second run in this folder",
+                run_dir,
+                error.strerror,
+            )
         yield
 
 
@@ -148,6 +158,8 @@ def _run_stage(
         write_json(folder / TIMINGS_NAME, timings)
     if sources:
         write_json(folder / SOURCES_NAME, sources)
+    else:
+        (folder / SOURCES_NAME).unlink(missing_ok=True)
     write_card(folder, manifest, stage.description)
     manifest.save(folder)
     if remote:
@@ -274,7 +286,7 @@ def _report_quarantine(
     raise StageError(
         f"{len(ordered)} shard(s) could not be done; first: {first.what}",
         where=f"{stage.name}, shard {shards} ({first.where})",
-        remedy=f"{first.remedy}. All other shards are done and kept; see {path}",
+        remedy=f"{first.remedy}. Shards that are done are kept; see {path}",
     )
 
 

@@ -1,7 +1,8 @@
 """Spread a shard stage's units over Ray: tasks, or long-lived actors that hold a model.
 
 Bounded in flight. A worker that dies takes only its unit with it: the unit is tried again, and
-after :data:`ATTEMPTS` it is quarantined - named at the end, while all other units are finished.
+after :data:`ATTEMPTS` it is quarantined - named at the end, while all other units are finished,
+unless most of them fail.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from core.disk import MAKE_SPACE, disk_full
+from core.disk import MAKE_SPACE, DiskFullError, disk_full
 from core.errors import AstromillError, EngineError, StageError
 from core.log import WorkerRecord, collected, relay
 from core.runner.commit import Receipt, process_unit
 from core.runner.remote import Orders, fetch_inputs, orders, publish_unit, take_orders
 from core.secrets import redact
-from core.session import capacity, settle
+from core.session import Room, capacity, settle
 from core.stage import Resources, ShardStage, StageContext, Unit
 from core.storage.remote import StorageError
 
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """Tries per unit before it is quarantined."""
+MOST_GIVEN_UP = 100
+"""Once so many units are quarantined, and more than were done, the fault is not theirs."""
+_LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,12 @@ class Quarantined:
 _Outcome = tuple[Receipt | Failure, list[WorkerRecord]]
 
 
-def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Failure:
+def _guarded(
+    stage: ShardStage, ctx: StageContext, unit: Unit, prepare: Callable[[], None]
+) -> Receipt | Failure:
     """Runs in the worker: an error comes back as a value, so only a dead worker raises."""
     try:
+        prepare()
         fetch_inputs(stage, ctx, unit)
         receipt = process_unit(stage, ctx, unit)
         publish_unit(stage, ctx, receipt)
@@ -75,7 +82,7 @@ def _guarded(stage: ShardStage, ctx: StageContext, unit: Unit) -> Receipt | Fail
         return _explained(error)
     except Exception as error:
         if full := disk_full(error, ctx.run_dir):
-            return replace(_explained(full), remedy=MAKE_SPACE, every_unit=True)
+            return _explained(full)
         # Whatever a stage raises must cost this unit only, never the run.
         return Failure(
             f"{type(error).__name__}: {error}",
@@ -90,21 +97,17 @@ def _explained(error: AstromillError) -> Failure:
     return Failure(
         error.what,
         error.where,
-        error.remedy,
+        MAKE_SPACE if isinstance(error, DiskFullError) else error.remedy,
         traceback.format_exc(),
         final=True,
-        every_unit=isinstance(error, EngineError | StorageError),
+        every_unit=isinstance(error, EngineError | StorageError | DiskFullError),
     )
 
 
 @ray.remote(max_retries=0)
 def _task(stage: ShardStage, ctx: StageContext, given: Orders, unit: Unit) -> _Outcome:
     with collected() as records:
-        try:
-            take_orders(given, ctx)
-        except AstromillError as error:
-            return _explained(error), records
-        return _guarded(stage, ctx, unit), records
+        return _guarded(stage, ctx, unit, lambda: take_orders(given, ctx)), records
 
 
 class _Actor:
@@ -115,16 +118,15 @@ class _Actor:
         self._ready = False
 
     def process(self, unit: Unit) -> _Outcome:
+        def prepare() -> None:
+            if not self._ready:
+                take_orders(self._given, self._ctx)
+                fetch_inputs(self._stage, self._ctx, unit)
+                self._stage.setup(self._ctx)
+                self._ready = True
+
         with collected() as records:
-            try:
-                if not self._ready:
-                    take_orders(self._given, self._ctx)
-                    fetch_inputs(self._stage, self._ctx, unit)
-                    self._stage.setup(self._ctx)
-                    self._ready = True
-            except AstromillError as error:
-                return _explained(error), records
-            return _guarded(self._stage, self._ctx, unit), records
+            return _guarded(self._stage, self._ctx, unit, prepare), records
 
 
 def _options(resources: Resources) -> dict[str, Any]:
@@ -194,13 +196,14 @@ class _ActorPool:
             ray.kill(actor)
 
 
-def _open_pool(stage: ShardStage, ctx: StageContext, workers: int) -> _TaskPool | _ActorPool:
+def _open_pool(
+    stage: ShardStage, ctx: StageContext, needs: Resources, workers: int
+) -> _TaskPool | _ActorPool:
     """Returns as many workers as the run, the stage and the cluster allow.
 
     Raises:
         StageError: the cluster is too small for one.
     """
-    needs = settle(stage.resources)
     at_once = stage.actors or stage.workers or workers
     size = min(workers, at_once, capacity(needs, stage.name))
     return (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
@@ -218,7 +221,7 @@ def run_units(
     Args:
         stage: the stage.
         ctx: the run.
-        units: what is left to do, taken as workers come free.
+        units: what is left to do, taken as workers come free; not all, where most fail.
         workers: units in work at once; for actors ``stage.actors`` is a further bound.
         done: told of every finished unit, in no particular order.
 
@@ -230,9 +233,12 @@ def run_units(
     first = next(coming, None)
     if first is None:
         return []
-    waiting = chain([first], coming)
+    waiting: Iterator[Unit] = chain([first], coming)
     again: deque[Unit] = deque()
-    pool = _open_pool(stage, ctx, workers)
+    needs = settle(stage.resources)
+    pool = _open_pool(stage, ctx, needs, workers)
+    room = Room(needs, stage.name)
+    finished = 0
     attempts: dict[int, int] = {}
     working: dict[ray.ObjectRef[Any], Unit] = {}
     quarantined: list[Quarantined] = []
@@ -242,12 +248,16 @@ def run_units(
                 working[pool.submit(unit)] = unit
             if not working:
                 return quarantined
-            ready, _ = ray.wait(list(working), num_returns=1)
+            ready, _ = ray.wait(list(working), num_returns=1, timeout=_LOOK_SECONDS)
+            if not ready:
+                room.check()
+                continue
             unit = working.pop(ready[0])
             outcome, dead = _fetch(ready[0], stage, unit)
             pool.release(ready[0], dead)
             if isinstance(outcome, Receipt):
                 done(outcome)
+                finished += 1
                 continue
             if outcome.every_unit:
                 raise StageError(
@@ -258,6 +268,9 @@ def run_units(
             attempts[unit.index] = attempts.get(unit.index, 0) + 1
             if outcome.final or attempts[unit.index] >= ATTEMPTS:
                 quarantined.append(Quarantined(unit, outcome))
+                if len(quarantined) == max(MOST_GIVEN_UP, finished + 1):
+                    log.warning("%s: most shards fail; no more are begun", stage.name)
+                    waiting = iter(())
             else:
                 log.warning("%s shard %d: %s; trying again", stage.name, unit.index, outcome.what)
                 again.append(unit)

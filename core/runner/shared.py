@@ -34,6 +34,7 @@ def require_shared_copies(stage: JobStage, ctx: StageContext) -> None:
     nodes = [node for node in listed if node["Alive"]]
     if len(nodes) < 2:
         return
+    names = [node["NodeName"] for node in nodes]
     probe = cache_folder() / f"probe-{uuid.uuid4().hex}"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.touch()
@@ -44,10 +45,19 @@ def require_shared_copies(stage: JobStage, ctx: StageContext) -> None:
             ).remote(str(probe))
             for node in nodes
         ]
-        seen = ray.get(asked, timeout=_ANSWER_SECONDS)
+        answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_SECONDS)
+        silent = [name for name, ref in zip(names, asked, strict=True) if ref not in answered]
+        if silent:
+            raise StageError(
+                f"{silent[0]} did not say within {_ANSWER_SECONDS:.0f} s whether it sees the "
+                "copies of what is at URLs",
+                where=f"{stage.name}, cache {cache_folder()}",
+                remedy="look at that node (`ray status`), or leave it out; then run again",
+            )
+        seen = ray.get(asked)
     finally:
         probe.unlink(missing_ok=True)
-    blind = [node["NodeName"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+    blind = [name for name, sees in zip(names, seen, strict=True) if not sees]
     if blind:
         raise StageError(
             f"its workers may run on {blind[0]}, which does not see the copies of what is at URLs",

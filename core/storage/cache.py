@@ -15,11 +15,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.atomic import write_json
+from core.disk import disk_full
 from core.errors import InputError
 from core.file_list import FileEntry
 from core.hashing import sha256_file, sha256_text
@@ -28,6 +30,10 @@ from core.storage.remote import Remote
 
 CACHE_VARIABLE = "ASTROMILL_CACHE"
 _LOCKS = 256
+IDLE_SECONDS = 3600.0
+"""A temporary that nobody has written to for so long is of a process that was killed."""
+_YOUNG_SECONDS = 1200.0
+"""Clocks that differ by more than 15 minutes are refused by S3 itself."""
 
 
 def cache_folder() -> Path:
@@ -41,12 +47,27 @@ def cache_folder() -> Path:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Holds the name of a file against all processes of this node."""
-    folder = cache_folder() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Holds the name of a file against all processes of this node, where its disk knows locks.
+
+    Raises:
+        InputError: the folder of copies cannot be written to.
+        StageError: its disk is full.
+    """
     number = int(sha256_text(str(path))[:8], 16) % _LOCKS
-    with (folder / f"{number:03d}").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    name = cache_folder() / "locks" / f"{number:03d}"
+    try:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        handle = name.open("w")
+    except OSError as error:
+        raise disk_full(error, name) or InputError(
+            f"copies of what is at URLs cannot be kept on this node: {error.strerror}",
+            where=str(name),
+            remedy=f"let the variable {CACHE_VARIABLE} name a folder that can be written to",
+        ) from error
+    with handle:
+        # Without, a file may be fetched twice; it appears whole all the same.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -104,29 +125,41 @@ def fetch_entry(remote: Remote, name: str, path: Path, entry: FileEntry) -> bool
     return True
 
 
-def current(path: Path, found: Object) -> bool:
-    """Returns whether a local copy is of the object as it is now, by size and version."""
+def looks_current(path: Path, found: Object) -> bool:
+    """Returns whether a local copy is surely of the object as it is now, without any request."""
     try:
         info = path.stat()
     except OSError:
         return False
-    # The copy's time is the object's version: see fetch_object.
+    # The copy's time is the object's version: a note beside it could outlive a change of the file.
     return info.st_size == found.bytes and info.st_mtime_ns == found.version
 
 
 def fetch_object(remote: Remote, found: Object, path: Path) -> bool:
-    """Makes an object local that only its listing describes; returns whether it was fetched."""
-    if current(path, found):
+    """Makes an object local that only its listing describes; returns whether it was fetched.
+
+    Stores tell times by the second, so an object may be written anew within it. The copy of one
+    that is young has the version with the object's tag, which is asked for again as long as that
+    is so; a copy that was made later has the plain version.
+    """
+    if looks_current(path, found):
         return False
     with file_lock(path):
-        if current(path, found):
+        if looks_current(path, found):
             return False
-        remote.get(found.name, path)
-        stamp(path, found)
-    return True
+        young = time.time() - found.version / 1e9 < _YOUNG_SECONDS
+        # Before the object is fetched: if it is written anew between, the copy is not current.
+        exact = remote.tagged(found) if young or _has_size(path, found.bytes) else found
+        good = looks_current(path, exact)
+        if not good:
+            remote.get(found.name, path)
+        version = exact.version if young else found.version
+        os.utime(path, ns=(version, version))
+        return not good
 
 
-def stamp(path: Path, found: Object) -> None:
-    """Marks a local file as the copy of an object as it is now."""
-    # On the file itself: a note beside it could outlive a change of the file.
-    os.utime(path, ns=(found.version, found.version))
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from core.atomic import sweep
 from core.errors import RecipeError
 from core.hashing import sha256_text
 from core.storage.backends import Object
-from core.storage.cache import cache_folder, current, fetch_object
+from core.storage.cache import IDLE_SECONDS, cache_folder, fetch_object, looks_current
 from core.storage.remote import Remote, all_at_once, open_remote
 from core.storage.urls import StorageUrl, is_url, parse_url
 
@@ -25,12 +26,14 @@ log = logging.getLogger(__name__)
 _MAGIC = re.compile(r"[*?[]")
 _NEVER_READ = (".bin", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf")
 """Weights in formats that nothing here reads, often beside the safetensors; not copied along."""
-_LATEX_PARTS = (".tex", ".bbl", ".bib", ".sty", ".cls")
+_LATEX_PARTS: tuple[str, ...] = (".tex", ".bbl", ".bib", ".sty", ".cls")
 
 Settings = dict[str, tuple[tuple[str, str], ...]]
 """Bucket such as ``s3://bucket`` to the settings of the URLs that name it."""
 
 _looked_at: dict[str, Path] = {}
+_beside: set[str] = set()
+"""URLs of folders whose LaTeX files or modules are here."""
 _tags: dict[str, str] = {}
 _settings: Settings = {}
 
@@ -38,6 +41,7 @@ _settings: Settings = {}
 def forget_inputs() -> None:
     """Looks at every URL anew when it is next asked for; until then once a process is enough."""
     _looked_at.clear()
+    _beside.clear()
 
 
 def known_settings() -> tuple[Settings, dict[str, str]]:
@@ -159,10 +163,9 @@ def find_at_url(pattern: str, walk: Callable[[Path], list[Path]], where: str) ->
     below = len(prefix) + 1 if prefix else 0
     found = [o for o in remote.listed(prefix) if _fits(o.name[below:].split("/"), magic)]
     _fetch(remote, found, url)
-    hits = [_copy_of(base.below(each.name)) for each in found]
     for each in found:
         _fetch_beside(remote, base, each.name)
-    return hits
+    return [_copy_of(base.below(each.name)) for each in found]
 
 
 def _split(url: StorageUrl) -> tuple[StorageUrl, str]:
@@ -189,37 +192,42 @@ def _localise(url: StorageUrl) -> Path:
         _fetch(remote, [found], url)
         _fetch_beside(remote, base, name)
         return target
-    listed = [o for o in remote.listed(name) if not o.name.lower().endswith(_NEVER_READ)]
-    _fetch(remote, listed, url)
+    listed = remote.listed(name)
+    _fetch(remote, [o for o in listed if not o.name.lower().endswith(_NEVER_READ)], url)
     _remove_gone(target, {_copy_of(base.below(each.name)) for each in listed})
     return target
 
 
 def _fetch(remote: Remote, listed: Sequence[Object], url: StorageUrl) -> None:
     base = remote.url
-    wanted = [o for o in listed if not current(_copy_of(base.below(o.name)), o)]
+    wanted = [o for o in listed if not looks_current(_copy_of(base.below(o.name)), o)]
     if len(wanted) > 1:
         size = sum(each.bytes for each in wanted) / 1e6
-        log.info("copying %d files, %.1f MB, from %s", len(wanted), size, url.shown)
+        text = "copying up to %d files, %.1f MB, from %s"
+        log.info(text, len(wanted), size, url.shown)
     all_at_once(lambda o: fetch_object(remote, o, _copy_of(base.below(o.name))), wanted)
 
 
 def _fetch_beside(remote: Remote, base: StorageUrl, name: str) -> None:
     """Copies what a file is read with: of a LaTeX paper its folder, of a collection its modules."""
     folder = name.rpartition("/")[0]
-    if name.lower().endswith(".tex"):
-        parts = [o for o in remote.listed(folder) if o.name.lower().endswith(_LATEX_PARTS)]
-    elif name.endswith("collection.xml"):
-        above = folder.rpartition("/")[0]
-        parts = [o for o in remote.listed(above) if o.name.endswith("index.cnxml")]
-    else:
+    endings = _LATEX_PARTS
+    if name.endswith("collection.xml"):
+        folder, endings = folder.rpartition("/")[0], ("index.cnxml",)
+    elif not name.lower().endswith(".tex"):
         return
-    _fetch(remote, parts, base.below(folder))
+    url = base.below(folder)
+    key = f"{url} {endings}"
+    if key not in _beside:
+        parts = [o for o in remote.listed(folder) if o.name.lower().endswith(endings)]
+        _fetch(remote, parts, url)
+        _beside.add(key)
 
 
 def _remove_gone(folder: Path, listed: set[Path]) -> None:
     """Removes copies of what is no longer there."""
     for parent, _, names in os.walk(folder):
+        sweep(Path(parent), IDLE_SECONDS)
         for name in names:
             path = Path(parent) / name
             # A temporary is another worker's, which is copying.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic import write_json
-from core.errors import InputError, StageError
+from core.errors import AstromillError, StageError
 from core.storage.remote import Remote
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ REFRESH_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 120.0
 """A lease that has not moved for so long is taken over: twelve refreshes missed."""
 _LOOK_SECONDS = 2.0
+_SHARE = 9.0
+"""Times as long as the side errand took until its next: a long log is put over and over."""
 
 
 class Lease:
@@ -47,7 +49,8 @@ class Lease:
         Args:
             remote: the run.
             run_dir: its mirror, where the text of the lease is written first.
-            also: called at every refresh, from another thread.
+            also: called as often, from another thread, as long as the lease is held; less often
+                where it takes long, and never keeping the lease from being written.
             dead_after_seconds: how long another's lease is watched before it is taken over.
             refresh_seconds: how often it is written.
         """
@@ -58,8 +61,13 @@ class Lease:
         self._refresh_seconds = refresh_seconds
         self._token = uuid.uuid4().hex
         self._beat = 0
+        self.held = False
+        """False once another driver was seen to have taken the run, and before it is taken."""
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="lease", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._go_on, args=given, name="lease", daemon=True)
+            for given in ((self._renew, 0.0), (self._also_while_held, _SHARE))
+        ]
 
     def __enter__(self) -> Lease:
         """Takes the lease.
@@ -70,18 +78,21 @@ class Lease:
         self._await_free()
         self._write()
         self.check()
-        self._thread.start()
+        self.held = True
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         try:
             if self._holder().get("token") == self._token:
                 self._remote.delete(LEASE_NAME)
-        except InputError as error:
+        except AstromillError as error:
             # The next driver waits for it to look dead; the run's own outcome counts more.
-            log.warning("the lease of the run could not be given back: %s", error.what)
+            log.warning("the lease of the run could not be given back: %s", error)
 
     def check(self) -> None:
         """Makes sure that no other driver has taken the run.
@@ -91,6 +102,7 @@ class Lease:
         """
         holder = self._holder()
         if holder.get("token") != self._token:
+            self.held = False
             raise self._taken(holder)
 
     def _await_free(self) -> None:
@@ -112,6 +124,13 @@ class Lease:
                 raise self._taken(now)
 
     def _taken(self, holder: dict[str, Any]) -> StageError:
+        if not holder:
+            return StageError(
+                "the lease of this run is gone: another run took it over and has ended, or "
+                "somebody deleted it",
+                where=self._remote.url.below(LEASE_NAME).shown,
+                remedy="run again: what is finished is kept",
+            )
         return StageError(
             f"another astromill run is working at this URL, on {holder.get('host')} "
             f"(process {holder.get('pid')})",
@@ -121,19 +140,14 @@ class Lease:
 
     def _holder(self) -> dict[str, Any]:
         """Returns what the lease says; nothing where there is none or it cannot be understood."""
-        if self._remote.stat(LEASE_NAME) is None:
-            return {}
         seen = self._path.with_name(f"{LEASE_NAME}.seen")
+        if not self._remote.get_if_there(LEASE_NAME, seen):
+            return {}
         try:
-            self._remote.get(LEASE_NAME, seen)
             found = json.loads(seen.read_text("utf-8"))
         except ValueError:
-            found = {"host": "a host that it does not name"}
-        except InputError:
-            if self._remote.stat(LEASE_NAME) is None:
-                return {}
-            raise
-        return found if isinstance(found, dict) else {}
+            found = None
+        return found if isinstance(found, dict) else {"host": "a host that it does not name"}
 
     def _write(self) -> None:
         self._beat += 1
@@ -141,15 +155,27 @@ class Lease:
         write_json(self._path, lease)
         self._remote.put(self._path, LEASE_NAME)
 
-    def _go_on(self) -> None:
-        while not self._ended.wait(self._refresh_seconds):
+    def _renew(self) -> None:
+        self.check()
+        self._write()
+
+    def _also_while_held(self) -> None:
+        if self.held:
+            self._also()
+
+    def _go_on(self, act: Callable[[], None], share: float) -> None:
+        pause, told = self._refresh_seconds, ""
+        while not self._ended.wait(pause):
+            started, said = time.monotonic(), ""
             try:
-                self.check()
-                self._write()
-                self._also()
-            except (InputError, StageError) as error:
+                act()
+            except (AstromillError, OSError) as error:
                 # The run asks for itself before it commits a stage; till then work is not lost.
-                log.warning("the lease of the run could not be renewed: %s", error.what)
+                said = str(error)
+                if said != told:
+                    log.warning("the lease of the run could not be renewed: %s", said)
+            told = said
+            pause = max(self._refresh_seconds, share * (time.monotonic() - started))
 
 
 def _identity() -> dict[str, Any]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from core.atomic import sweep
 from core.file_list import FileEntry
 from core.manifest import MANIFEST_NAME, SOURCES_NAME, TIMINGS_NAME, Manifest
-from core.storage.cache import current, fetch_entry, fetch_object
+from core.storage.cache import IDLE_SECONDS, fetch_entry, fetch_object
 from core.storage.remote import Remote, all_at_once, open_remote
 
 log = logging.getLogger(__name__)
@@ -92,15 +93,11 @@ class RunMirror:
         if stage not in self._stages:
             folder = self.place(stage)
             path = folder / MANIFEST_NAME
-            found = None if stage == self._own else self.remote.stat(self.key(stage, MANIFEST_NAME))
-            if found is None:
+            key = self.key(stage, MANIFEST_NAME)
+            # Not compared by size and time: one that is made again may have the old one's.
+            if stage == self._own or not self.remote.get_if_there(key, path):
                 path.unlink(missing_ok=True)
-                self._stages[stage] = _Stage(folder, None)
-            else:
-                # Always: stores tell times by the second, and one that was made again within it
-                # may have the old one's size.
-                self.remote.get(found.name, path)
-                self._stages[stage] = _Stage(folder, Manifest.load(folder))
+            self._stages[stage] = _Stage(folder, Manifest.load(folder))
         return self._stages[stage]
 
     def intact(self, stage: str) -> bool:
@@ -175,14 +172,15 @@ class RunMirror:
     def _fetch(self, stage: str, names: Iterable[str]) -> None:
         known = self._known(stage)
         wanted = [name for name in names if name not in known.ready]
+        for folder in {(known.folder / name).parent for name in wanted}:
+            sweep(folder, IDLE_SECONDS)
         all_at_once(lambda name: self.file(stage, name), wanted)
 
     def _fetch_listed(self, stage: str, names: Iterable[str]) -> None:
         """Fetches files that no manifest describes, where they have changed."""
         keys = [self.key(stage, name) for name in names]
         found = [each for each in self.remote.stats(keys) if each is not None]
-        wanted = [each for each in found if not current(self.run_dir / each.name, each)]
-        all_at_once(lambda o: fetch_object(self.remote, o, self.run_dir / o.name), wanted)
+        all_at_once(lambda o: fetch_object(self.remote, o, self.run_dir / o.name), found)
 
     def stage_of(self, path: Path) -> tuple[str, str] | None:
         """Returns stage and file name of a path in a stage folder that was asked for."""

@@ -13,8 +13,11 @@ from urllib.parse import parse_qsl, urlencode
 from core.errors import RecipeError
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
-_SETTINGS = re.compile(r"\?(?P<settings>[a-z_]+=[^?/]*(?:/[^?]*)?)\Z")
-_S3_SETTINGS = {"endpoint_override", "scheme", "region", "anonymous"}
+_SETTINGS = re.compile(r"\?(?P<settings>[A-Za-z_-]+=[^?/]*(?:/[^?]*)?)\Z")
+_VALID_SETTINGS = {
+    "s3": ("anonymous", "endpoint_override", "region", "scheme"),
+    **dict.fromkeys(("gs", "gcs"), ("anonymous",)),
+}
 _SECRETS = {"access_key", "secret_key", "session_token", "token", "password", "key", "secret"}
 
 
@@ -78,12 +81,16 @@ def parse_url(text: str, where: str = "recipe") -> StorageUrl:
             remedy="take them out of the recipe; give them by the environment "
             "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or ~/.aws/credentials",
         )
-    unknown = sorted({name for name, _ in settings} - _S3_SETTINGS)
-    if unknown and scheme == "s3":
+    valid = _VALID_SETTINGS.get(scheme, ())
+    unknown = sorted({name for name, _ in settings} - {*valid})
+    if unknown:
+        # Of the web, too: it would be asked for without, and may answer with something else.
         raise RecipeError(
             f"unknown setting '{unknown[0]}' in a URL",
             where=where,
-            remedy=f"valid after the ?: {', '.join(sorted(_S3_SETTINGS))}",
+            remedy=f"valid after the ?: {', '.join(valid)}"
+            if valid
+            else f"a {scheme}:// URL takes nothing after a ?; download the file and give its path",
         )
     if not path or any(part in ("", ".", "..") for part in path.split("/")):
         raise RecipeError(

@@ -83,7 +83,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_stage_and_is_named(full_disk: Path) -> None:
     context = StageContext(run_dir=full_disk, root=full_disk, seed=1)
     (full_disk / "ballast").write_bytes(b"\1" * 4096)
-    found = _guarded(Numbers(1), context, Unit(0, {"from": 0}, "0"))
+    found = _guarded(Numbers(1), context, Unit(0, {"from": 0}, "0"), lambda: None)
     assert isinstance(found, Failure)
     assert found.every_unit
     assert f"the disk {full_disk} is full" in found.what

@@ -8,8 +8,9 @@ import sys
 import psutil
 import pytest
 
+from core import session
 from core.errors import StageError
-from core.session import capacity, cluster_cpus
+from core.session import Room, capacity, cluster_cpus, settle
 from core.session import ray_session as open_session
 from core.stage import Resources
 
@@ -46,6 +47,55 @@ def test_capacity(ray_session: None) -> None:
         capacity(Resources(cpus=3), "a stage")
     with pytest.raises(StageError, match="1 GPU"):
         capacity(Resources(cpus=1, gpus=1), "a stage")
+
+
+def test_capacity_is_that_of_nodes_and_not_of_their_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    small = {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0, "accelerator_type:A": 1.0}}
+    dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+    large = {"Alive": True, "Resources": {"CPU": 5.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [small, dead, large, small])
+    assert capacity(Resources(cpus=2), "a stage") == 4
+    assert capacity(Resources(cpus=0.1, accelerator_type="A"), "a stage") == 40
+    # Two nodes have a GPU each, and no worker runs on both: Ray would wait for ever.
+    with pytest.raises(StageError, match=r"a node of the cluster: one needs 1 CPU, 2 GPU \["):
+        capacity(Resources(cpus=1, gpus=2), "a stage")
+    assert settle(Resources(gpus_if_any=2)).gpus == 0
+    assert settle(Resources(gpus_if_any=1)).gpus == 1
+
+
+def test_a_cluster_that_has_lost_its_nodes_is_waited_for_with_an_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ray
+
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(session, "_LOOK_SECONDS", 0.0)
+    room = Room(Resources(), "a stage")
+    room.check()
+    nodes.clear()
+    room.check()
+    room.check()
+    assert caplog.text.count("waiting for one") == 1
+    monkeypatch.setattr(session, "_NO_ROOM_SECONDS", 0.0)
+    with pytest.raises(StageError, match="no worker of this stage fits"):
+        room.check()
+
+
+def test_an_error_without_a_word_is_named(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def silent(**options: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", silent)
+    with pytest.raises(StageError, match="Ray did not start: TimeoutError"), open_session():
+        pass
 
 
 def test_a_start_that_was_too_slow_is_tried_again(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from core import shards
 from core.errors import InputError
 from core.rejects import Reason, Reject, rejects_table
 from core.shards import (
@@ -108,6 +109,27 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         read_shard(tmp_path / "part-00007.parquet")
     assert error.value.where.endswith("part-00007.parquet")
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files")]
+)
+def test_a_shard_that_may_be_good_is_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    monkeypatch.setattr(shards, "_open", lambda _: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError) as caught:
+        read_shard(tmp_path / shard_name(0))
+    assert "delete" not in caught.value.remedy
+
+
+def test_lack_of_memory_is_no_fault_of_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = pa.ArrowMemoryError("malloc of size 64 failed")
+    monkeypatch.setattr(shards, "_open", lambda _: (_ for _ in ()).throw(error))
+    with pytest.raises(MemoryError):
+        read_shard(tmp_path / shard_name(0))
 
 
 def test_rejects_hold_any_text() -> None:

@@ -17,7 +17,7 @@ from core.graph import AnyStage, Pipeline
 from core.log import run_log
 from core.manifest import Manifest
 from core.progress import Reporter
-from core.runner import run_pipeline
+from core.runner import run_pipeline, shards
 from core.stage import Resources, StageContext
 
 # Ray's workers must be able to import the stages by name: a plain module on their path.
@@ -186,6 +186,16 @@ def test_shard_that_keeps_failing_is_quarantined(
     run.go(*made)
     assert run.diary() == ["halve-1", "total"]
     assert not (run.folder / "corpus/halve/quarantine.json").exists()
+
+
+def test_where_most_shards_fail_no_more_are_begun(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_GIVEN_UP", 1)
+    run.order(0, "refuse")
+    with pytest.raises(StageError, match="bad input"):
+        run.go(workers=1)
+    assert run.diary() == ["halve-0"]
 
 
 def test_job_whose_worker_is_killed_once_is_tried_again(run: Run) -> None:

@@ -134,9 +134,13 @@ def test_fewer_shards_leave_nothing_behind(run: Run) -> None:
     # Their number is not in these stages' config: without manifests they are planned anew.
     for stage in ("numbers", "doubled"):
         run.bucket.delete(f"runs/one/corpus/{stage}/manifest.json")
+    run.bucket.write("runs/one/eval/summed/logs/of-a-longer-start.txt", b"x")
+    run.bucket.write("runs/one/corpus/doubled/sources.json", b"{}")
     run.go(shards=2)
     names = [name for name in run.objects() if name.startswith("corpus/") and "0002" in name]
     assert names == []
+    assert "corpus/doubled/sources.json" not in run.objects()
+    assert [name for name in run.objects() if "/logs/" in name] == ["eval/summed/logs/speed.txt"]
 
 
 def test_lost_and_truncated_objects_are_made_again(run: Run) -> None:

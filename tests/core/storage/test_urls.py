@@ -40,10 +40,23 @@ def test_credentials_are_refused_and_not_repeated(text: str) -> None:
     assert "AWS_SECRET_ACCESS_KEY" in caught.value.remedy
 
 
-@pytest.mark.parametrize("text", ["s3://", "s3://b/../x", "s3://b//x", "s3://b/x?colour=red"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("s3://", "s3://b/../x", "s3://b//x", "s3://b/x?colour=red"),
+        # Else it would be asked for without.
+        *("https://host/file.zip?download=1", "gs://b/x?region=here", "hf://org/model?revision=a"),
+    ],
+)
 def test_odd_urls_are_refused(text: str) -> None:
     with pytest.raises(RecipeError):
         parse_url(text)
+
+
+def test_signed_addresses_are_refused_and_not_repeated() -> None:
+    with pytest.raises(RecipeError, match="X-Amz-Date") as caught:
+        parse_url("https://host/a.zip?X-Amz-Date=1/2&X-Amz-Signature=hush-hush")
+    assert "hush" not in f"{caught.value}{caught.value.where}{caught.value.remedy}"
 
 
 def test_local_paths_are_no_urls() -> None:
