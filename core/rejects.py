@@ -95,7 +95,8 @@ def rejects_table(stage: str, rejects: Sequence[Reject]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
-                "doc_id": r.doc_id,
+                # A file's name may hold bytes that are no text.
+                "doc_id": _clean(r.doc_id),
                 "stage": stage,
                 "reason": r.reason.value,
                 "detail": _clean(r.detail),

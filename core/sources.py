@@ -6,20 +6,33 @@ modification time, and only a file that changed is read again.
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.atomic import write_json
 from core.errors import InputError
 from core.hashing import sha256_file, sha256_value
+from core.rejects import Reason
 from core.storage.inputs import at_root, find_at_url, name_of
 from core.storage.urls import is_url
 
 _HASH_THREADS = 4
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that a search met and that is not read."""
+
+    path: Path
+    reason: Reason
+    detail: str
 
 
 def find_files(
@@ -27,7 +40,7 @@ def find_files(
     patterns: Sequence[str],
     endings: Sequence[str],
     where: str,
-    links_out: list[Path] | None = None,
+    left_out: list[LeftOut] | None = None,
 ) -> list[Path]:
     """Returns the files that the patterns name, sorted, each once.
 
@@ -36,10 +49,11 @@ def find_files(
         patterns: files, folders (searched in depth) or glob patterns, at URLs too.
         endings: file endings looked for inside folders, such as ``.md``; lower case.
         where: recipe key, for the error.
-        links_out: where given, links inside a folder that lead out of it are put here instead.
+        left_out: where given, gets what cannot be read, and links inside a folder that lead out
+            of it; these are not returned then.
 
     Raises:
-        InputError: a pattern names nothing.
+        InputError: a pattern names nothing; without ``left_out`` also a folder cannot be listed.
     """
     found: set[Path] = set()
     for pattern in (at_root(root, each) for each in patterns):
@@ -54,21 +68,20 @@ def find_files(
             found.update(copies)
             continue
         path = root / pattern
-        if path.is_dir():
-            hits = _walk(path, endings)
-            if links_out is not None:
-                outside = [hit for hit in hits if leads_out(hit, path)]
-                links_out += outside
-                hits = sorted(set(hits) - set(outside))
-                if outside and not hits:
-                    continue
-        elif path.is_file():
+        left: list[LeftOut] = []
+        if os.path.isdir(path):
+            hits = _walk(path, endings) if left_out is None else _sorted_out(path, endings, left)
+        elif os.path.isfile(path):
             hits = [path]
         else:
-            # The root is no pattern, even where its name holds brackets.
-            names = glob.glob(pattern, root_dir=root, recursive=True)
-            hits = [root / name for name in names if (root / name).is_file()]
-        if not hits:
+            named = {root / name for name in _glob(pattern, root)}
+            hits = [each for each in named if each.is_file()]
+            if left_out is not None:
+                left += _faults(each for each in named if not each.is_dir())
+                hits = sorted(set(hits) - {each.path for each in left})
+        if left_out is not None:
+            left_out += sorted(left, key=lambda each: each.path)
+        if not hits and not (left and left_out is not None):
             raise InputError(
                 f"no file found for '{pattern}'{_looked_for(path, endings)}",
                 where=where,
@@ -80,21 +93,103 @@ def find_files(
 
 def leads_out(path: Path, folder: Path) -> bool:
     """Returns whether a path below a folder is a link to something outside of it."""
-    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    if not path.is_symlink():
+        return False
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links in a circle are a RuntimeError; they lead nowhere
+        return False
 
 
 def _looked_for(path: Path, endings: Sequence[str]) -> str:
-    return f" (a folder without any {', '.join(endings)})" if path.is_dir() else ""
+    return f" (a folder without any {', '.join(endings)})" if os.path.isdir(path) else ""
 
 
-def _walk(folder: Path, endings: Sequence[str]) -> list[Path]:
+def _walk(
+    folder: Path, endings: Sequence[str], left_out: list[LeftOut] | None = None
+) -> list[Path]:
+    def unlisted(error: OSError) -> None:
+        path, why = Path(error.filename), f"this folder cannot be listed: {error.strerror}"
+        if left_out is None:
+            raise InputError(
+                why,
+                where=str(path),
+                remedy="restore its permissions, or name the files in the recipe",
+            ) from error
+        left_out.append(LeftOut(path, Reason.UNREADABLE_FILE, why))
+
     # os.walk does not follow links to folders, so a link out of the tree or a cycle is not entered.
-    return [
-        Path(base) / name
-        for base, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(tuple(endings))
-    ]
+    hits: list[Path] = []
+    for base, folders, names in os.walk(folder, onerror=unlisted):
+        hits += [Path(base) / name for name in names if name.lower().endswith(tuple(endings))]
+        if left_out is not None:
+            links = (Path(base) / name for name in folders)
+            left_out += [_link_out(link) for link in links if leads_out(link, folder)]
+    return hits
+
+
+def _sorted_out(folder: Path, endings: Sequence[str], left_out: list[LeftOut]) -> list[Path]:
+    """Returns a folder's files that can be read; the others go to ``left_out``."""
+    hits = _walk(folder, endings, left_out)
+    left_out += [_link_out(hit) for hit in hits if leads_out(hit, folder)]
+    left_out += _faults(set(hits) - {each.path for each in left_out})
+    return sorted(set(hits) - {each.path for each in left_out})
+
+
+def _link_out(path: Path) -> LeftOut:
+    detail = "a link that leads out of the folder: name its target in the recipe's paths"
+    return LeftOut(path, Reason.LINK_OUT, detail)
+
+
+def readable(path: Path) -> bool:
+    """Returns whether a path is a file that may be read."""
+    return not any(_faults([path]))
+
+
+def _faults(paths: Iterable[Path]) -> Iterator[LeftOut]:
+    """Yields those of the paths that cannot be read as files, and why."""
+    for path in paths:
+        try:
+            # A pipe would be waited on for ever.
+            why = None if stat.S_ISREG(path.stat().st_mode) else "not a regular file"
+        except OSError as error:
+            link = "a link to nothing: " if path.is_symlink() else ""
+            why = f"{link}{error.strerror}"
+        if why is None and not os.access(path, os.R_OK):
+            why = os.strerror(errno.EACCES)
+        if why is not None:
+            yield LeftOut(path, Reason.UNREADABLE_FILE, why)
+
+
+def _glob(pattern: str, root: Path) -> Iterator[str]:
+    """Yields what :func:`glob.glob` does, but ``**`` enters each folder once.
+
+    Links to folders are followed, and may lead in circles: two of them are a search without end.
+    """
+    parts = pattern.split("/")
+    if "**" not in parts:
+        # The root is no pattern, even where its name holds brackets.
+        yield from glob.glob(pattern, root_dir=root)
+        return
+    at = parts.index("**")
+    above = "/".join(parts[:at]) or ("/" if pattern.startswith("/") else ".")
+    below = "/".join(parts[at + 1 :]) or "*"
+    for top in sorted(glob.glob(above, root_dir=root)):
+        for folder in _folders_once(root / top):
+            yield from (str(folder / name) for name in _glob(below, folder))
+
+
+def _folders_once(top: Path) -> Iterator[Path]:
+    """Yields a folder and all below it, hidden ones left out, each once."""
+    seen = set()
+    for base, folders, _ in os.walk(top, followlinks=True):
+        info = os.stat(base)
+        if (info.st_dev, info.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((info.st_dev, info.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(base)
 
 
 class SourceIndex:
@@ -142,6 +237,9 @@ class SourceIndex:
         stale = []
         for path in listed:
             info = path.stat()
+            if not stat.S_ISREG(info.st_mode):
+                # A pipe would be waited on for ever.
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
             known = self._known.get(str(path))
             if known is None or known[:2] != [info.st_size, info.st_mtime_ns]:
                 stale.append((path, info))

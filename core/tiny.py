@@ -7,6 +7,7 @@ template and file layout as Llama-3.1-8B, so that what works on the tiny model w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ _SPLIT = (
 )
 
 
+_LONG_RUN = re.compile(r"(\S{1000}|\s{1000})(?:(?<=\S)\S+|(?<=\s)\s+)")
+
+
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Trains a byte-level BPE tokenizer with Llama-3.1's split, special tokens and chat template.
 
@@ -66,7 +70,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    # A word of a million characters (a run of blanks, an image as text) takes quadratic time.
+    tokenizer.train_from_iterator((_LONG_RUN.sub(r"\1", text) for text in texts), trainer)
     tokenizer.post_processor = processors.Sequence(
         [
             processors.ByteLevel(trim_offsets=False),

@@ -104,14 +104,14 @@ class ArxivReader:
 
     def _looked_for(self) -> str:
         pdfs, latex = self._source.pdfs, self._source.latex
-        looked = [f"no PDF below {pdfs}"] * bool(pdfs)
-        looked += [f"no LaTeX source below {latex}"] * bool(latex)
+        looked = [f"no readable PDF below {pdfs}"] * bool(pdfs)
+        looked += [f"no readable LaTeX source below {latex}"] * bool(latex)
         return ", ".join(looked)
 
     def _filter(self, record: dict[str, Any], identifier: str) -> tuple[Reason, str] | None:
         """Returns the reason and the rule that leave a paper out, or None."""
         source = self._source
-        categories = str(record.get("categories") or "").split()
+        categories = _categories(record)
         counted = categories if source.cross_listed else categories[:1]
         if not any(
             c == want or c.startswith(f"{want}.") for c in counted for want in source.categories
@@ -183,11 +183,18 @@ def _text(record: dict[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _categories(record: dict[str, Any]) -> list[str]:
+    """Returns the categories, the primary one first: words of a text, or a list of them."""
+    value = record.get("categories")
+    texts = value if isinstance(value, list) else [value]
+    return [word for text in texts if isinstance(text, str) for word in text.split()]
+
+
 def _meta(record: dict[str, Any]) -> dict[str, Any]:
     abstract = _text(record, "abstract")
     meta: dict[str, Any] = {
         "authors": _text(record, "authors"),
-        "categories": _text(record, "categories"),
+        "categories": " ".join(_categories(record)) or None,
         "doi": _text(record, "doi"),
         "journal_ref": _text(record, "journal-ref"),
         "abstract": " ".join(abstract.split()) if abstract else None,
@@ -203,7 +210,7 @@ def created(record: dict[str, Any]) -> date | None:
     """Returns the day of the first version (never ``update_date``), or None."""
     try:
         return _day(record["versions"][0]["created"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 

@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from core.sources import leads_out, readable
+
 NEW_ID = re.compile(r"(\d{4})\.\d{4,5}", re.ASCII)
 OLD_ID = re.compile(r"([a-z-]+)(?:\.[A-Z]{2})?/((\d{4})\d{3})", re.ASCII)
 
@@ -46,7 +48,9 @@ def find_paper(folder: Path, identifier: str, endings: tuple[str, ...]) -> Path 
             # A bare number is a paper of this archive only inside the archive's own folder.
             if not (old and stem == old[2] and old[1] not in place):
                 found += by_stem.get(stem, [])
-    return max(found, default=(0, 0, None))[2]
+    # Asked of these few and not of all that is listed: a million questions take minutes.
+    allowed = (each for each in found if os.access(each[2], os.R_OK))
+    return max(allowed, default=(0, 0, None))[2]
 
 
 @lru_cache(maxsize=512)
@@ -73,9 +77,12 @@ def _listing(
 def _usable(entry: os.DirEntry[str], root: Path, endings: tuple[str, ...]) -> bool:
     if not entry.name.lower().endswith(endings):
         return False
-    if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve()):
+    if not entry.is_symlink():
+        return entry.is_file() or ("" in endings and entry.is_dir())
+    if leads_out(Path(entry.path), root):
         return False
-    return entry.is_file() or ("" in endings and entry.is_dir())
+    # An entry's own answer to links in a circle is an error.
+    return os.path.isfile(entry.path) or ("" in endings and os.path.isdir(entry.path))
 
 
 def paper_names(folder: Path) -> list[str]:
@@ -95,5 +102,5 @@ def source_tree(path: Path) -> list[Path]:
         Path(base) / name
         for base, _, names in os.walk(path)
         for name in names
-        if not (Path(base) / name).is_symlink()
+        if not (Path(base) / name).is_symlink() and readable(Path(base) / name)
     )

@@ -25,12 +25,25 @@ from core.errors import InputError
 MAX_RECORD_BYTES = 1 << 26
 """A longer line or array item is no record: 64 MB, where real ones have 2 kB."""
 
+_MAX_ITEM_BYTES = MAX_RECORD_BYTES
 _CHUNK_BYTES = 1 << 20
 # Skips strings whole, so that brackets inside them do not count. Possessive: linear time.
 _TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,[]"
 
 Wrapping = Literal["lines", "array", "csv"]
+
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\xfd7zXZ": "compressed with xz",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"BZh": "compressed with bzip2",
+    b"PAR1": "a Parquet file",
+    codecs.BOM_UTF16_LE: "in UTF-16",
+    codecs.BOM_UTF16_BE: "in UTF-16",
+}
+"""First bytes of what the snapshot also comes as, Kaggle's own download among them."""
 
 
 def blocks(path: Path, records: int) -> Iterator[tuple[int, int]]:
@@ -83,19 +96,31 @@ def read_block(path: Path, start: int, end: int) -> Iterator[tuple[int, bytes]]:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            head = raw.read(8)
             raw.seek(0)
-            if zipped:
+            _refuse_other_kinds(head, path)
+            if head.startswith(b"\x1f\x8b"):
                 with gzip.GzipFile(fileobj=raw) as f:
                     yield cast(IO[bytes], f)
             else:
                 yield raw
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(
             f"cannot read the metadata: {error}",
             where=str(path),
             remedy="the file is cut short or damaged: get it again",
         ) from error
+
+
+def _refuse_other_kinds(head: bytes, path: Path) -> None:
+    for mark, kind in _OTHER_KINDS.items():
+        if head.startswith(mark):
+            raise InputError(
+                f"the metadata is {kind}",
+                where=str(path),
+                remedy="unpack or convert it: JSON lines, one JSON array or CSV, in UTF-8, are "
+                "read, plain or gzipped",
+            )
 
 
 def _wrapping(f: IO[bytes], path: Path) -> Wrapping:
@@ -145,12 +170,19 @@ def _items(f: IO[bytes], depth: int, path: Path) -> Iterator[tuple[int, int]]:
             continue
         position = match.end()
         if match[1] in b"{[":
+            if depth == 0 and match[1] == b"{":
+                # A bracket too many has closed the array before its end.
+                depth = 1
             if depth == 1:
                 start = base + position - 1
             depth += 1
         else:
-            depth -= 1
-            if depth == 1 and start is not None:
+            depth = max(depth - 1, 0)
+            ends = depth == 1
+            if start is not None and base + position - start > _MAX_ITEM_BYTES:
+                # One is missing, and the rest of the file would be one record.
+                depth, ends = 1, True
+            if ends and start is not None:
                 yield start, base + position
                 start = None
     if start is not None:

@@ -24,7 +24,7 @@ from corpus.arxiv import ArxivReader
 from corpus.arxiv_files import paper_names
 from corpus.arxiv_snapshot import blocks, read_block
 from corpus.entries import Entry, entries_table
-from corpus.files import BOOK_CHAPTERS, list_files
+from corpus.files import BOOK_CHAPTERS, content_files, list_files
 from corpus.wikipedia.streams import dump_files, index_file, wiki_streams
 
 _RECORDS_PER_UNIT = 20_000
@@ -87,7 +87,7 @@ class CatalogStage(ShardStage):
         if isinstance(source, WikipediaSource):
             dumps = dump_files(source, ctx.root)
             return [*dumps, *(index for dump in dumps if (index := index_file(dump)))]
-        return [f for found in list_files(source, ctx.root, where)[0] for f in found.all_files]
+        return content_files(list_files(source, ctx.root, where)[0])
 
     def plan(self, ctx: StageContext, sources: SourceIndex) -> list[Unit]:
         """Returns units of records: of a snapshot, of a list of files, or of a whole dump."""
@@ -133,11 +133,15 @@ class CatalogStage(ShardStage):
         seen: dict[str, str],
     ) -> list[tuple[dict[str, Any], str]]:
         found, faults = list_files(source, ctx.root, f"corpus.sources.{number}")
-        hashes = sources.hashes(f for file in found for f in file.all_files)
+        hashes = sources.hashes(content_files(found))
         rows: list[FileRow] = []
+        beside: dict[int, str] = {}
         for file in found:
-            own = [hashes[sources.name(path)] for path in file.all_files]
-            sha256 = own[0] if len(own) == 1 else sha256_value(own)
+            own = [hashes[sources.name(path)] for path in file.own]
+            if file.parts and id(file.parts) not in beside:
+                parts = [hashes[sources.name(path)] for path in file.parts]
+                beside[id(file.parts)] = sha256_value(parts)
+            sha256 = sha256_value([*own, beside[id(file.parts)]]) if file.parts else own[0]
             name = sources.name(file.path)
             # The same bytes twice would give two documents one id; the first one is kept.
             rows.append([name, file.kind, sha256, seen.get(sha256)])

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.recipe.sources import BooksSource, FilesSource
 from core.rejects import Reason, Reject
-from core.sources import SourceIndex, find_files
+from core.sources import LeftOut, SourceIndex, find_files, readable
 from corpus.formats import ENDINGS, book_kind
 from corpus.formats.tex_source import parts_of_others
 
@@ -40,12 +40,21 @@ class FoundFile:
 
     path: Path
     kind: str
-    parts: list[Path] = field(default_factory=list)
+    parts: Sequence[Path] = ()
 
     @property
-    def all_files(self) -> list[Path]:
-        """Every file whose content counts."""
-        return ([] if self.path.is_dir() else [self.path]) + self.parts
+    def own(self) -> list[Path]:
+        """The file itself; of a folder of images none."""
+        return [] if self.kind == "images" else [self.path]
+
+
+def content_files(found: Sequence[FoundFile]) -> list[Path]:
+    """Returns every file whose content counts, each once."""
+    files = dict.fromkeys(path for file in found for path in file.own)
+    # Papers of one folder share their list of parts: thousands of each are no millions.
+    for parts in {id(file.parts): file.parts for file in found}.values():
+        files.update(dict.fromkeys(parts))
+    return list(files)
 
 
 def list_files(
@@ -63,16 +72,12 @@ def list_files(
         endings = [e for kind in BOOK_KINDS for e in ENDINGS[kind]]
     else:
         endings = ENDINGS[source.kind]
-    outside: list[Path] = []
-    paths = find_files(root, source.paths, endings, f"{where}.paths", links_out=outside)
+    left_out: list[LeftOut] = []
+    paths = find_files(root, source.paths, endings, f"{where}.paths", left_out)
     index = SourceIndex(root, root)
     rejects = [
-        Reject(
-            f"{source.name}:{index.name(path)}",
-            Reason.LINK_OUT,
-            "a link that leads out of the folder: name its target in the recipe's paths",
-        )
-        for path in outside
+        Reject(f"{source.name}:{index.name(left.path)}", left.reason, left.detail)
+        for left in left_out
     ]
     if source.kind == "images":
         return _image_folders(paths), rejects
@@ -110,7 +115,7 @@ def _with_modules(found: list[FoundFile]) -> tuple[list[FoundFile], dict[Path, P
             near = (book.path.parent, book.path.parent.parent)
             parts = {m for folder in near for m in folder.glob("modules/*/index.cnxml")}
             parts |= set(book.path.parent.glob("*/index.cnxml"))
-            whole.append(FoundFile(book.path, book.kind, sorted(parts)))
+            whole.append(FoundFile(book.path, book.kind, sorted(filter(readable, parts))))
             modules |= dict.fromkeys(sorted(parts), book.path.parent)
         else:
             whole.append(book)
@@ -142,7 +147,8 @@ def _latex_files(paths: Iterable[Path]) -> tuple[list[FoundFile], dict[Path, Pat
             for name in names
             if name.lower().endswith(_LATEX_PARTS) and not (Path(base) / name).is_symlink()
         ]
-        found += [FoundFile(f, "latex", sorted(set(tree) - {f})) for f in files]
+        beside = sorted(path for path in tree if readable(path) and [path] != files)
+        found += [FoundFile(f, "latex", beside) for f in files]
     return found, parts
 
 

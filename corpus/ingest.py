@@ -45,7 +45,7 @@ class IngestStage(ShardStage):
     """Catalog entries to documents."""
 
     name = "corpus.ingest"
-    code_version = 2
+    code_version = 3
     description = "Documents from the recipe's sources; PDFs are still without text."
     reconcile = (
         "Counts what the entries held: a book gives a document per chapter, a stretch of a "
@@ -108,10 +108,15 @@ class IngestStage(ShardStage):
         documents: list[Document] = []
         rejects: list[Reject] = []
         metrics: dict[str, int | float] = {}
+        seen: set[str] = set()
         for position, entry in enumerate(entries):
             again = position in payload["repeated"]
             for outcome in self._outcomes(entry, again, payload["hashes"], ctx):
+                if isinstance(outcome, Document) and outcome.doc_id in seen:
+                    # A dump may hold a page twice; paragraphs are told apart by their document.
+                    outcome = Reject(outcome.doc_id, Reason.DUPLICATE_ID, "read before")
                 if isinstance(outcome, Document):
+                    seen.add(outcome.doc_id)
                     documents.append(outcome)
                     key = f"{entry.source}/documents"
                 else:

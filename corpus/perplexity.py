@@ -22,11 +22,12 @@ from typing import Any
 import pyarrow as pa
 
 from core.llm import Engine, ScoreRequest, open_engine
+from core.llm.stage import engine_resources
 from core.paragraphs import split_paragraphs
 from core.recipe.corpus import Perplexity
 from core.recipe.engine import Engine as EngineConfig
 from core.schema import PARAGRAPH_SCORE
-from core.stage import STAGE_PREFIXES, Resources, ShardResult, ShardStage, StageContext, Unit
+from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Unit
 
 LOG_MAX = 709.0
 """The largest mean surprise told apart, nats: exp of 710 overflows a float64."""
@@ -112,7 +113,7 @@ class PerplexityScoreStage(ShardStage):
         model = engine.model or ""
         self.inputs = (documents, model) if model.startswith(STAGE_PREFIXES) else (documents,)
         self.actors = perplexity.workers
-        self.resources = Resources(gpus=engine.gpus)
+        self.resources = engine_resources(engine)
 
     def config(self) -> dict[str, Any]:
         """Returns the engine and the shortest scored paragraph."""

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import InputError
+from core.parquet_rows import row_values
 from core.recipe.replay import Replay
 from core.rejects import Reason, Reject
 
@@ -127,7 +128,10 @@ def _read_parquet(
         row = sum(file.metadata.row_group(group).num_rows for group in range(start))
         for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=columns):
             # As bytes: a file's strings need not be valid UTF-8.
-            texts = pc.cast(batch.column(section.text_column), pa.large_binary()).to_pylist()
+            column = batch.column(section.text_column)
+            if isinstance(column, pa.DictionaryArray):
+                column = column.dictionary_decode()
+            texts = pc.cast(column, pa.large_binary()).to_pylist()
             others = [n for n in columns if n != section.text_column]
             rests = _plain(batch.select(others)) if others else [{}] * len(texts)
             for text, rest in zip(texts, rests, strict=True):
@@ -136,18 +140,17 @@ def _read_parquet(
 
 
 def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except UnicodeDecodeError:
-        # Strings that are not UTF-8: the text counts, what is said about it is left out.
-        return [{}] * batch.num_rows
-    return rows
+    # The text counts: what is said about it is left out where Python cannot hold it.
+    return [row if isinstance(row, dict) else {} for row in row_values(batch)]
 
 
 def _check_column(schema: pa.Schema, section: Replay, at: str) -> None:
     kinds = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
     position = schema.get_field_index(section.text_column)
-    if position < 0 or schema.field(position).type not in kinds:
+    kind = schema.field(position).type if position >= 0 else None
+    # pandas' categories.
+    kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+    if kind not in kinds:
         raise InputError(
             f"there is no text column '{section.text_column}' among: {', '.join(schema.names)}",
             where=at,

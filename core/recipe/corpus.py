@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +16,8 @@ from core.recipe.packing import Strategy
 from core.recipe.repetition import Repetition
 from core.recipe.replay import Replay
 from core.recipe.sources import Source
+
+_MAX_NAME_CHARS = 60
 
 
 class Normalize(Section):
@@ -56,8 +59,8 @@ class Tokens(Section):
     sequence_length: int = Field(8192, ge=32)
     """Tokens per sequence: 8,192 in AstroMLab 3, Table 1."""
     strategy: Strategy = "concat"
-    """``concat``: documents end to end, cut anywhere, as in the papers. ``best_fit``: documents
-    that fit a sequence stay whole, for a few per cent of padding."""
+    """``concat``: documents end to end, cut anywhere, as is usual (the papers do not say).
+    ``best_fit``: documents that fit a sequence stay whole, for a few per cent of padding."""
 
 
 class Corpus(Section):
@@ -81,9 +84,15 @@ class Corpus(Section):
     @field_validator("sources")
     @classmethod
     def _names_differ(cls, sources: list[Source]) -> list[Source]:
-        names = [source.name for source in sources]
-        for name in names:
-            if names.count(name) > 1:
+        names = Counter(source.name for source in sources)
+        for name, count in names.items():
+            # It is part of ids, of tables shown and of a file's name.
+            if not name.strip() or not name.isprintable() or len(name) > _MAX_NAME_CHARS:
+                raise ValueError(
+                    f"the source's name {name[:80]!r} is empty, over {_MAX_NAME_CHARS} characters "
+                    "or holds characters that cannot be shown"
+                )
+            if count > 1:
                 raise ValueError(f"two sources are named '{name}': counts are kept by name")
             if "/" in name:
                 raise ValueError(f"the source's name '{name}' may not hold a slash")

@@ -30,6 +30,11 @@ _KINDS = {
 }
 """Of sources: pydantic names the kind between a source's number and its key."""
 
+_MAX_VALUES = 1_000_000
+"""More values are a mistake: aliases of aliases grow without end."""
+_MAX_PLACE_CHARS = 1000
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
 
 @dataclass(frozen=True)
 class LoadedRecipe:
@@ -72,26 +77,54 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     data, lines = _parse(text, file)
     for override in overrides:
         _apply(override, data)
-    _refuse_secrets(data, (), file, lines)
+    try:
+        _refuse_secrets(data, (), file, lines, overrides)
+    except RecursionError:
+        raise RecipeError(
+            "an alias stands inside of what it stands for",
+            where=str(file),
+            remedy="write out what *name stands for",
+        ) from None
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise _explain(error, file, lines, overrides) from error
+    _check_places(recipe, file)
     at_url = is_url(recipe.root)
     root = root_place(recipe.root) if at_url else (file.parent / recipe.root).resolve()
-    return LoadedRecipe(recipe, file, root)
+    loaded = LoadedRecipe(recipe, file, root)
+    if loaded.run_dir.resolve() == _CHECKOUT:
+        raise RecipeError(
+            "the run's folder is astromill's own: stages would be written over its packages",
+            where=f"{file}, key run_dir",
+            remedy=f"name a folder of the run's own, such as runs/{recipe.name}",
+        )
+    return loaded
 
 
-def _refuse_secrets(value: Any, key: Key, file: Path, lines: dict[Key, int]) -> None:
+def _check_places(recipe: Recipe, file: Path) -> None:
+    for key, value in (("root", recipe.root), ("run_dir", recipe.run_dir)):
+        if not value.strip().isprintable() or len(value) > _MAX_PLACE_CHARS:
+            raise RecipeError(
+                f"{value[:80]!r} is no path: too long, or with characters that cannot be shown",
+                where=f"{file}, key {key}",
+                remedy="correct the value",
+            )
+
+
+def _refuse_secrets(
+    value: Any, key: Key, file: Path, lines: dict[Key, int], overrides: Sequence[str]
+) -> None:
     """Refuses a recipe that holds a secret: manifests, cards and jobs repeat what is in it."""
     if isinstance(value, dict):
         for name, part in value.items():
-            _refuse_secrets(part, (*key, name), file, lines)
+            _refuse_secrets(part, (*key, name), file, lines, overrides)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            _refuse_secrets(part, (*key, number), file, lines)
+            _refuse_secrets(part, (*key, number), file, lines, overrides)
     elif isinstance(value, str) and (kind := kind_of_secret(value)):
         place = f"{file}:{lines[key]}" if key in lines else str(file)
+        place = "--set" if any(_sets(each, _dotted(key)) for each in overrides) else place
         raise RecipeError(
             f"the value holds {kind}; a recipe is copied into manifests and cards",
             where=f"{place}, key {_dotted(key)}",
@@ -129,6 +162,12 @@ def _parse(text: str, file: Path) -> tuple[dict[str, Any], dict[Key, int]]:
 
 
 def _index(node: yaml.Node | None, key: Key, lines: dict[Key, int], file: Path) -> None:
+    if len(lines) > _MAX_VALUES:
+        raise RecipeError(
+            f"the recipe has more than {_MAX_VALUES:,} values",
+            where=str(file),
+            remedy="look for an alias (*name) inside of what it stands for",
+        )
     if isinstance(node, yaml.MappingNode):
         for name_node, value in node.value:
             child = (*key, str(name_node.value))
@@ -212,12 +251,19 @@ def _explain(
     key = _plain_key(first["loc"])
     line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), None)
     name = _dotted(key)
-    hit = next((o for o in overrides if name.startswith(o.partition("=")[0].strip())), None)
+    # The last one counts, as it does in the data.
+    hit = next((o for o in reversed(overrides) if _sets(o, name)), None)
     place = f"--set {hit}" if hit else f"{file}:{line}" if line else str(file)
     what, remedy = _what_and_remedy(first, key)
     if len(details) > 1:
         what += f" (and {len(details) - 1} more)"
     return RecipeError(what, where=f"{place}, key {name or '(top level)'}", remedy=remedy)
+
+
+def _sets(override: str, name: str) -> bool:
+    """Returns whether an override gives the value of a key, or of a section that it is in."""
+    given = override.partition("=")[0].strip()
+    return f"{name}.".startswith(f"{given}.")
 
 
 def _plain_key(loc: tuple[str | int, ...]) -> Key:
@@ -246,7 +292,10 @@ def _what_and_remedy(detail: ErrorDetails, key: Key) -> tuple[str, str]:
         return f"the key '{key[-1]}' is missing", f"add '{key[-1]}:' to this section"
     if detail["type"] == "value_error":
         return message, "change the values so that this holds"
-    shown = f"'{given}'" if isinstance(given, str) else repr(given)
+    try:
+        shown = f"'{given}'" if isinstance(given, str) else repr(given)
+    except ValueError:  # a number of thousands of digits
+        shown = "the value"
     return (
         f"{shown[:80]} does not fit: {message[:1].lower()}{message[1:]}",
         "correct the value; `astromill recipe schema` lists every key with its type",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.recipe.base import Section
 
@@ -54,10 +55,21 @@ class ArxivSource(Section):
     """Licences to keep, as patterns on the licence's URL such as ``*creativecommons.org/*``; the
     word ``none`` keeps papers that state no licence. Absent: any."""
 
+    @field_validator("exclude_doi", "exclude_journal_ref")
+    @classmethod
+    def _is_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"this is no regular expression: {error}") from error
+        return pattern
+
     @model_validator(mode="after")
     def _has_text(self) -> ArxivSource:
         if self.pdfs is None and self.latex is None:
             raise ValueError("name a folder of PDFs as 'pdfs', or of LaTeX sources as 'latex'")
+        if self.created_from and self.created_until and self.created_from > self.created_until:
+            raise ValueError("'created_from' is after 'created_until': no paper is in that window")
         return self
 
 

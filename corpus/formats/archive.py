@@ -210,6 +210,8 @@ def read_zip(
     path: Path,
     wanted: Callable[[str], bool] = lambda member: True,
     limits: Limits = LIMITS,
+    *,
+    whole: bool = True,
 ) -> Contents:
     """Returns the plain files of a zip archive.
 
@@ -217,6 +219,7 @@ def read_zip(
         path: the archive.
         wanted: tells by path which members to read.
         limits: what it may hold.
+        whole: a damaged member spoils the archive; otherwise it is a fault, if others can be read.
 
     Raises:
         Unreadable: it is damaged, encrypted, or goes over a limit.
@@ -224,29 +227,33 @@ def read_zip(
     packed = _checked_size(path, limits)
     contents = Contents()
     meter = _Meter(packed, limits)
+    damaged: list[Unreadable] = []
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > limits.members:
                 raise Unreadable(Reason.UNSAFE_ARCHIVE, f"{path.name}: {len(members)} members")
             for member in members:
-                _take_zip(archive, member, contents, wanted, meter)
+                try:
+                    _take_zip(archive, member, contents, wanted, meter)
+                except Unreadable:
+                    raise
+                except Exception as error:  # lzma and bz2 members bring their own kinds
+                    damaged.append(_bad_zip(f"{path.name}: {member.filename[:200]}", error))
+                    if whole:
+                        raise damaged[0] from error
     except Unreadable:
         raise
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        UnicodeError,
-    ) as error:
-        raise Unreadable(Reason.UNREADABLE_FILE, f"{path.name}: bad zip: {error}") from error
-    except Exception as error:  # lzma and bz2 members bring their own kinds
-        raise Unreadable(Reason.UNREADABLE_FILE, f"{path.name}: bad zip: {error}") from error
+    except Exception as error:  # BadZipFile, and whatever else a damaged directory leads to
+        raise _bad_zip(path.name, error) from error
+    if damaged and not contents.files:
+        raise damaged[0]
+    contents.faults += damaged
     return contents
+
+
+def _bad_zip(name: str, error: Exception) -> Unreadable:
+    return Unreadable(Reason.UNREADABLE_FILE, f"{name}: bad zip: {error}")
 
 
 def _take_zip(

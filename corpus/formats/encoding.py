@@ -36,6 +36,10 @@ _EAST_ASIAN = (
     ("gb18030", "的是一在不了有和人这", 0.03),
     ("big5", "的是一在不了有和人這", 0.03),
 )
+# Codecs of Python that no text is written in; one has only errors, one takes quadratic time.
+_NO_TEXT = frozenset(["undefined", "idna", "punycode", "unicode_escape", "raw_unicode_escape"])
+_GOOD_PER_BAD = 20
+"""Characters of several bytes for each byte that fits none: far more than chance gives."""
 _MAX_CONTROL_SHARE = 0.005
 _MAX_HIGH_SHARE = 0.10
 _CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 26, 27}) + b"\x7f"
@@ -73,12 +77,22 @@ def _decode(data: bytes, name: str, declared: str | None) -> tuple[str, str]:
             return data.decode(encoding), encoding
         except UnicodeDecodeError as error:
             failed = failed or error
+    if not binary and (damaged := _damaged_utf8(data)) is not None:
+        return damaged, "utf-8, damaged"
     if binary and b"\0" not in data[:_GUESS_BYTES]:
         raise Unreadable(Reason.INVALID_UTF8, f"{name}: binary", repr(data[:200]))
     guess = _guess(data, binary)
     if guess is None:
         raise _undecodable(data, name, failed)
     return guess
+
+
+def _damaged_utf8(data: bytes) -> str | None:
+    """Returns UTF-8 with its few stray bytes replaced, such as half a character at a cut."""
+    text = data.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    good = len(text) - bad - sum(map(len, re.findall(r"[\x00-\x7f]+", text)))
+    return text if good >= bad * _GOOD_PER_BAD else None
 
 
 def _guess(data: bytes, binary: bool) -> tuple[str, str] | None:
@@ -132,7 +146,8 @@ def _known(declared: str | None) -> str | None:
     except (LookupError, ValueError):
         return None
     # Python has codecs that are no encodings of text, such as zlib.
-    return name if codecs.lookup(name)._is_text_encoding else None
+    known = codecs.lookup(name)._is_text_encoding and name.replace("-", "_") not in _NO_TEXT
+    return name if known else None
 
 
 def _undecodable(data: bytes, name: str, error: UnicodeDecodeError | None) -> Unreadable:

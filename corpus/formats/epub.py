@@ -70,7 +70,7 @@ def read_epub(path: Path, split: bool) -> Reading:
     Raises:
         Unreadable: it is no EPUB, is encrypted or unsafe, or has no text.
     """
-    contents = read_zip(path, wanted)
+    contents = read_zip(path, wanted, whole=False)
     faults = list(contents.faults)
     refuse_encrypted(contents, path.name)
     opf_path = package_path(contents, path.name)

@@ -23,7 +23,6 @@ _MISSING = re.compile(r"\[MISSING_PAGE(?:_(?P<kind>[A-Z]{1,20}))?(?::(?P<page>\d
 _INLINE = re.compile(r"\\\((?P<tex>(?:(?!\\\(|\\\)|\n\n).){1,4000}?)\\\)", re.S)
 _DISPLAY = re.compile(r"\\\[(?P<tex>(?:(?!\\\[|\\\]).){1,12000}?)\\\]", re.S)
 _CODE = re.compile(r"^```.*?^```", re.S | re.M)
-_TAG = re.compile(r"\s*\\tag\{\s*([^{}]{1,20})\s*\}")
 
 
 @dataclass(frozen=True)

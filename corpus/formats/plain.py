@@ -56,7 +56,10 @@ def read_markdown(path: Path, split: bool) -> Reading:
 def _value(front: dict[str, Any], key: str) -> str | None:
     """Returns a plain value as text: a nested one is no title or licence."""
     value = front.get(key)
-    return str(value) if isinstance(value, str | int | float) and value else None
+    try:
+        return str(value) if isinstance(value, str | int | float) and value else None
+    except ValueError:  # a number of thousands of digits
+        return None
 
 
 def _authors(front: dict[str, Any]) -> list[str]:
@@ -225,21 +228,22 @@ def _width(blocks: list[str]) -> int:
     return lengths[int(len(lengths) * 0.9)] if lengths else 0
 
 
+_DIVIDED = re.compile(r"[a-z]-\Z")
+
+
 def _reflow_block(block: str, width: int) -> str:
     lines = [line.rstrip() for line in block.split("\n")]
     if len(lines) == 1:
         return lines[0].strip() if width else lines[0]
     if _keeps_lines(lines, width):
         return "\n".join(lines)
-    joined = lines[0].strip()
+    joined = [lines[0].strip()]
     for line in lines[1:]:
         line = line.strip()
         # A word divided at the line's end; a dash is two hyphens in old texts.
-        if re.search(r"[a-z]-$", joined) and re.match(r"[a-z]", line):
-            joined += line
-        else:
-            joined += " " + line
-    return joined
+        divided = _DIVIDED.search(joined[-1][-2:]) and re.match(r"[a-z]", line)
+        joined.append(line if divided else " " + line)
+    return "".join(joined)
 
 
 _TABLE_LIKE = re.compile(r"\S(?: {3,}|\t)\S|\.{4,}|[-=_+|]{4,}|^\s*\|")

@@ -14,7 +14,6 @@ _ENTRY = re.compile(r"@\s*(\w+)\s*[{(]\s*([^\s,{}()]+)\s*,")
 _FIELD = re.compile(r"[,\s](author|editor|year|date|shortauthor|collaboration)\s*=\s*", re.I)
 _BIBITEM = re.compile(r"\\bibitem\b")
 _YEAR = re.compile(r"(?:1[6-9]|20)\d\d[a-z]?")
-_COMMANDS = re.compile(r"\\(?:[A-Za-z]+\*?|(?=[\s,]))\s*")
 _MAX_BIB_CHARS = 30_000_000
 
 

@@ -91,7 +91,6 @@ for _name in ("title", "author", "date", "subtitle"):
     HANDLERS[_name] = _fact(_name)
 
 _AA_PARTS = ("Context.", "Aims.", "Methods.", "Results.", "Conclusions.")
-_ABSTRACT = "\n\n\\section{Abstract}\n\n"
 
 
 def _plain_section(title: str) -> Handler:

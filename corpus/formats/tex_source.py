@@ -295,7 +295,7 @@ def _stated_main(tree: Tree) -> str | None:
             try:
                 sources = json.loads(text).get("sources", [])
                 names = [s["filename"] for s in sources if s.get("usage") == "toplevel"]
-            except (ValueError, AttributeError, KeyError, TypeError):
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 names = []
         else:
             names = re.findall(r"^(\S+)\s+toplevelfile\s*$", text, re.MULTILINE)

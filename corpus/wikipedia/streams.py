@@ -43,6 +43,7 @@ _ENDINGS = (".xml", ".xml.bz2", ".xml.gz", ".bz2")
 _OTHER_NAME = re.compile(r"-index\d*\.txt|\.sql\b")
 _MULTISTREAM = re.compile(r"(.*-multistream)(\d*)\.xml(-p\d+p\d+)?\.bz2")
 _NUMBER = re.compile(rb"[0-9]{1,18}")
+_PAGE_ID = re.compile(rb"<id>\s{0,8}(\d{1,18})\s{0,8}</id>")
 _BLOCKS_PER_UNIT = 8
 _BYTES_PER_UNIT = 8 << 20
 _GZIP_BYTES_PER_UNIT = 64 << 20
@@ -141,11 +142,14 @@ def find_streams(
     """Yields what :func:`wiki_streams` does, for an array of page ids (sorted, each once)."""
     missing = None if wanted is None else set(wanted.tolist())
     name = ""
+    first_pages: dict[int, Path] = {}
     for path in dump_files(source, root):
         name = name_of(root, path)
         if missing is not None and not missing:
             return
-        _check_dump(path)
+        first = _first_page(path)
+        if missing is None and first is not None:
+            _refuse_another(path, first_pages.setdefault(first, path), first)
         index = index_file(path)
         if index is not None:
             yield from _indexed(path, name, index, missing, tick)
@@ -168,18 +172,35 @@ def find_streams(
         yield StreamRecord(name, -number, None, ids, len(ids), "absent")
 
 
-def _check_dump(path: Path) -> None:
+def _first_page(path: Path) -> int | None:
+    """Returns the first page's number, None where the dump's start has none.
+
+    Raises:
+        InputError: it is no dump.
+    """
     try:
         with path.open("rb") as raw, open_decompressed(raw) as stream:
             head = read_some(stream, _HEAD_BYTES)
     except READ_ERRORS:
         # A damaged start is a reject of that part; what follows may be read.
-        return
+        return None
     if b"<mediawiki" not in head and b"<page>" not in head:
         raise InputError(
             "this is not a MediaWiki XML dump: no <mediawiki> or <page> in its first MiB",
             where=str(path),
             remedy="name the ...-pages-articles-multistream.xml.bz2 of dumps.wikimedia.org",
+        )
+    found = _PAGE_ID.search(head, max(head.find(b"<page>"), 0))
+    return int(found[1]) if found else None
+
+
+def _refuse_another(path: Path, earlier: Path, page_id: int) -> None:
+    # Both would give every article, under one id.
+    if path != earlier:
+        raise InputError(
+            f"this dump and {earlier.name} both begin with page {page_id}: they hold the same",
+            where=str(path),
+            remedy="let the source's 'dump' name one of them (or the parts of one)",
         )
 
 

@@ -11,7 +11,6 @@ from corpus.wikitext.scan import Node
 from corpus.wikitext.wordlists import words
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_TAG_NAME = re.compile(r"[a-z]+")
 
 
 class _Arguments:

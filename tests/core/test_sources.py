@@ -9,7 +9,8 @@ import pytest
 from core import sources
 from core.errors import InputError
 from core.hashing import sha256_file
-from core.sources import SourceIndex, find_files
+from core.rejects import Reason
+from core.sources import LeftOut, SourceIndex, find_files
 
 
 def _write(root: Path, *names: str) -> None:
@@ -56,6 +57,52 @@ def test_a_linked_folder_is_not_entered_but_a_linked_file_is_read(tmp_path: Path
     (tmp_path / "in" / "away").symlink_to(tmp_path / "out")
     (tmp_path / "in" / "c.md").symlink_to(tmp_path / "out" / "b.md")
     assert _names(tmp_path, "in") == ["in/a.md", "in/c.md"]
+
+
+def test_what_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
+    _write(tmp_path, "in/a.md", "in/deep/b.md", "out/c.md")
+    links = {"dead.md": "gone", "loop.md": "loop.md", "self": ".", "away": tmp_path / "out"}
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    os.mkfifo(tmp_path / "in" / "pipe.md")
+    (tmp_path / "in" / "folder.md").mkdir()
+    for pattern in ("in", "in/**/*.md"):
+        left: list[LeftOut] = []
+        found = find_files(tmp_path, [pattern], (".md",), "x", left)
+        names = [path.relative_to(tmp_path / "in").as_posix() for path in found]
+        told = [(each.path.name, each.reason) for each in left]
+        if pattern == "in":
+            assert names == ["a.md", "deep/b.md"]
+            assert told == [
+                ("away", Reason.LINK_OUT),
+                ("dead.md", Reason.UNREADABLE_FILE),
+                ("loop.md", Reason.UNREADABLE_FILE),
+                ("pipe.md", Reason.UNREADABLE_FILE),
+            ]
+        else:
+            assert names == ["a.md", "away/c.md", "deep/b.md"]
+            assert [name for name, _ in told] == ["dead.md", "loop.md", "pipe.md"]
+
+
+def test_links_in_a_circle_do_not_keep_a_pattern_busy(tmp_path: Path) -> None:
+    _write(tmp_path, "in/a.md", ".hidden/b.md")
+    for name in ("one", "two", "three"):  # glob.glob finds 3**40 ways through these
+        (tmp_path / "in" / name).symlink_to(tmp_path)
+    assert _names(tmp_path, "**/*.md") == ["in/a.md"]
+    assert _names(tmp_path, "in/**") == ["in/a.md"]
+    assert _names(tmp_path, f"{tmp_path}/**/in/**/*.md") == ["in/a.md"]
+
+
+@pytest.mark.parametrize("pattern", ["x" * 5000, "a\0b", "[" * 50])
+def test_a_path_that_can_be_none_is_not_found(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(InputError, match="no file found"):
+        _names(tmp_path, pattern)
+
+
+def test_a_pipe_is_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.md")
+    with pytest.raises(InputError, match="not a regular file"):
+        SourceIndex(tmp_path, tmp_path / "cache.json").hashes([tmp_path / "pipe.md"])
 
 
 def test_hashes_are_named_from_the_root(tmp_path: Path) -> None:

@@ -102,8 +102,10 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     _put(folder, "store/x.pdf")
     (folder / "0704.0001.pdf").symlink_to(tmp_path / "secret.pdf")
     (folder / "0704.0002.pdf").symlink_to(folder / "store" / "x.pdf")
+    (folder / "0704.0003.pdf").symlink_to("0704.0003.pdf")  # a circle
     assert find_pdf(folder, "0704.0001") is None
     assert find_pdf(folder, "0704.0002") == folder / "0704.0002.pdf"
+    assert find_pdf(folder, "0704.0003") is None
 
 
 def test_names_are_all_files_below(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import tracemalloc
 from pathlib import Path
 
@@ -89,6 +91,55 @@ def test_what_is_broken_in_an_array_is_a_record_of_its_own(tmp_path: Path) -> No
             b'{"id": 3}',
             b'{"id": 4, "ti',
         ]
+
+
+@pytest.mark.parametrize("extra", [b"}", b"]", b"}}", b"]}", b"][", b"],"])
+def test_a_bracket_too_many_costs_no_other_record(tmp_path: Path, extra: bytes) -> None:
+    path = tmp_path / "meta.json"
+    path.write_bytes(b'[{"id": 1},{"id": 2}' + extra + b',{"id": 3},{"id": 4}]')
+    for records in (1, 2, 9):
+        found = [line for block in _all(path, records) for line in block]
+        assert [line for line in found if b"id" in line] == [b'{"id": %d}' % n for n in range(1, 5)]
+        assert len(found) == 4 + (b"}" in extra)
+
+
+def test_a_bracket_too_few_costs_a_bounded_stretch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.arxiv_snapshot._MAX_ITEM_BYTES", 100)
+    path = tmp_path / "meta.json"
+    records = [b'{"id": %d, "versions": [{"n": [1]}]}' % n for n in range(20)]
+    path.write_bytes(b"[" + b",\n".join([*records[:3], b'{"id": 3, "v": [', *records[4:]]) + b"]")
+    found = [line for block in _all(path, 5) for line in block]
+    assert [line for line in found if line in records] == [*records[:3], *records[7:]]
+    assert len(found) < len(records)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PK\x03\x04" + LINES, "a zip archive"),
+        (bz2.compress(LINES), "bzip2"),
+        (lzma.compress(LINES), "xz"),
+        (b"\x28\xb5\x2f\xfd" + LINES, "zstd"),
+        (b"PAR1" + LINES, "Parquet"),
+        (LINES.decode().encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_other_kinds_of_file_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "meta.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"the metadata is .*{what}") as error:
+        list(blocks(path, 5))
+    assert "gzipped" in error.value.remedy
+
+
+def test_a_quote_without_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corpus.arxiv_snapshot.MAX_RECORD_BYTES", 100)
+    path = tmp_path / "meta.csv"
+    path.write_text('id,title\n0704.0001,"A\n' + "0704.0002,B\n" * 20)
+    with pytest.raises(InputError, match="field larger than field limit"):
+        list(blocks(path, 5))
 
 
 def test_a_gzip_cut_short_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 
 from core.errors import InputError
 from core.recipe.corpus import Corpus
-from core.rejects import Reason, Reject
+from core.recipe.sources import FilesSource
+from core.rejects import Reason, Reject, rejects_table
 from core.schema import ENTRY
 from core.sources import SourceIndex
 from core.stage import StageContext, Unit
 from corpus.catalog import CatalogStage
 from corpus.entries import Entry, read_entries
+from corpus.files import list_files
 
 
 def _stage(*sources: dict[str, Any]) -> CatalogStage:
@@ -148,6 +151,30 @@ def test_a_link_out_of_the_folder_is_a_reject(context: StageContext) -> None:
     ]
 
 
+def test_what_cannot_be_read_in_a_folder_stops_no_run(context: StageContext) -> None:
+    _write(context.root, a="A")
+    (context.root / "notes" / "dead.md").symlink_to(context.root / "notes" / "gone.md")
+    (context.root / "notes" / "loop.md").symlink_to("loop.md")
+    stage = _stage(_files())
+    assert stage.source_files(context) == [context.root / "notes" / "a.md"]
+    entries, rejects = _run(stage, context)
+    assert [e.file for e in entries] == ["notes/a.md"]
+    assert [(r.doc_id, r.reason) for r in rejects] == [
+        ("notes:notes/dead.md", Reason.UNREADABLE_FILE),
+        ("notes:notes/loop.md", Reason.UNREADABLE_FILE),
+    ]
+
+
+def test_a_name_that_is_no_text_can_be_rejected(context: StageContext) -> None:
+    folder = context.root / "tex"
+    folder.mkdir()
+    (folder / "ms.tex").write_text("\\documentclass{aa}")
+    (folder / os.fsdecode(b"caf\xe9.tex")).write_text("part")
+    _, (reject,) = _run(_stage(_files("latex", paths=["tex"])), context)
+    (row,) = rejects_table("corpus.catalog", [reject]).to_pylist()
+    assert row["doc_id"] == "notes:tex/caf\\udce9.tex"
+
+
 # --- What is a document
 
 
@@ -168,6 +195,24 @@ def test_a_latex_paper_is_its_main_file_and_what_lies_beside_it(context: StageCo
     before = entries[1].sha256
     (folder / "intro.tex").write_text("Another intro")
     assert _run(stage, context)[0][1].sha256 != before
+
+
+def test_papers_of_one_folder_share_their_parts(context: StageContext) -> None:
+    folder = context.root / "tex"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.tex").write_text(f"\\documentclass{{aa}} {number}")
+    (folder / "refs.bib").write_text("@book{a}")
+    stage = _stage(_files("latex", paths=["tex"]))
+    assert stage.source_files(context) == sorted(folder.iterdir())
+    source = FilesSource(kind="latex", name="notes", paths=["tex"])
+    found, _ = list_files(source, context.root, "x")
+    # A list for each would be as many as their number squared.
+    assert all(file.parts is found[0].parts for file in found)
+    before = [e.sha256 for e in _run(stage, context)[0]]
+    assert len(set(before)) == 3
+    (folder / "refs.bib").write_text("@book{b}")
+    assert not set(before) & {e.sha256 for e in _run(stage, context)[0]}
 
 
 def test_a_folder_of_page_images_is_a_document(context: StageContext) -> None:

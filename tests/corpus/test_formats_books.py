@@ -179,6 +179,15 @@ def test_epub_that_is_none(tmp_path: Path) -> None:
         read("epub", path, split=True)
 
 
+def test_a_damaged_chapter_of_an_epub_costs_that_chapter(tmp_path: Path) -> None:
+    path = _epub(tmp_path / "b.epub")
+    path.write_bytes(path.read_bytes().replace(b"Moon text.", b"Moon tuxt."))
+    reading = read("epub", path, split=True)
+    assert [p.title for p in reading.parts] == ["Sun"]
+    faults = [f for f in reading.faults if f.reason is Reason.UNREADABLE_FILE]
+    assert ["OPS/c2.xhtml: bad zip" in f.detail for f in faults] == [True]
+
+
 MODULE = """<document xmlns="http://cnx.rice.edu/cnxml"
  xmlns:m="http://www.w3.org/1998/Math/MathML"><title>Light</title>
 <metadata xmlns:md="http://cnx.rice.edu/mdml"><md:content-id>m1</md:content-id></metadata><content>

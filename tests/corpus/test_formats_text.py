@@ -44,6 +44,10 @@ KOREAN = "천문학은 우주를 연구하는 학문이다. 태양은 가장 가
         (b"a\r\nb\rc", None, "a\nb\nc", "utf-8"),
         (b"plain", "zlib", "plain", "utf-8"),
         (b"plain", "no-such", "plain", "utf-8"),
+        *((b"a \xe9 b", name, "a é b", "iso8859-1") for name in ("undefined", "unicode_escape")),
+        # A download cut short, a stray byte: no reason to guess, or to give the text up.
+        (RUSSIAN.encode()[1:], None, f"\ufffd{RUSSIAN[1:]}", "utf-8, damaged"),
+        (CHINESE.encode()[:-1], None, f"{CHINESE[:-1]}\ufffd", "utf-8, damaged"),
     ],
 )
 def test_decode(data: bytes, declared: str | None, text: str, encoding: str) -> None:
@@ -85,6 +89,14 @@ what you are.
 1. one
 2. two
 """
+
+
+def test_reflow_of_a_paragraph_of_many_lines_is_linear() -> None:
+    # At quadratic cost this takes longer than anyone waits.
+    line = "The luminosity of a variable star depends on the per-"
+    text = reflow(f"{line}\niod of its pulsation, as was found in 1912.\n" * 10_000)
+    assert text.count("depends on the per-iod of its pulsation") == 10_000
+    assert text.count("\n") == 1
 
 
 def test_reflow_joins_prose_and_keeps_what_has_lines() -> None:
@@ -189,6 +201,12 @@ def test_markdown(tmp_path: Path) -> None:
     assert (read("markdown", tmp_path / "a.md", split=False).parts[0].text or "") == MARKDOWN.split(
         "---\n"
     )[2]
+
+
+def test_front_matter_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(f"---\ntitle: 0x{'F' * 5000}\nlicense: [a]\nurl: 5\n---\nText\n")
+    reading = read("markdown", tmp_path / "a.md", split=False)
+    assert (reading.title, reading.license, reading.url) == (None, None, "5")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("text", "a.txt"), ("markdown", "a.md")])

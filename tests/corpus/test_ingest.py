@@ -17,6 +17,7 @@ from core.stage import StageContext, Unit
 from corpus import ingest
 from corpus.entries import Entry, entries_table
 from corpus.ingest import IngestStage, read_entry
+from tests.corpus.wiki import WikiPage, single_xml
 
 CATALOG = "corpus.catalog"
 
@@ -111,6 +112,19 @@ def test_an_id_listed_twice_is_a_duplicate_in_any_shard(context: StageContext) -
         ("notes:b.md", Reason.DUPLICATE_ID),
         ("notes:a.md", Reason.DUPLICATE_ID),
     ]
+
+
+def test_a_page_that_a_dump_holds_twice_is_a_duplicate(context: StageContext) -> None:
+    pages = [WikiPage(7, "Sun", text="A star"), WikiPage(7, "Sun", text="Our star")]
+    (context.root / "x.xml").write_bytes(single_xml(pages))
+    wiki = {"kind": "wikipedia", "dump": "x.xml"}
+    corpus = Corpus.model_validate({"sources": [wiki]})
+    record = {"file": "x.xml", "start": 0, "end": None, "page_ids": None, "expected": 2}
+    entry = _entry("x.xml", "wikipedia", meta={**record, "unit": "bytes"})
+    _catalog(context, [entry])
+    ((document,),), rejects = _run(IngestStage(corpus, CATALOG), context)
+    assert document["doc_id"] == "wikipedia:en:7"
+    assert [(r.doc_id, r.reason) for r in rejects] == [("wikipedia:en:7", Reason.DUPLICATE_ID)]
 
 
 def test_a_file_that_cannot_be_read_is_a_reject(context: StageContext) -> None:

@@ -130,7 +130,16 @@ def test_bad_rows_of_parquet_are_rejects(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.binary()])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.dictionary(pa.int8(), pa.string()),
+    ],
+)
 def test_kinds_of_text_columns(tmp_path: Path, kind: pa.DataType) -> None:
     column = pa.array(["one", "two"]).cast(kind)
     pq.write_table(pa.table({"content": column}), tmp_path / "a.parquet")

@@ -189,6 +189,20 @@ def test_parts_with_their_indexes(context: StageContext) -> None:
         assert _ids(_outcomes(context, pattern)) == expected
 
 
+def test_two_dumps_of_the_same_pages_are_refused(context: StageContext) -> None:
+    pages = _pages(5)
+    write_multistream(context.root, pages)
+    one = _write(context.root, "one-stream", pages)
+    with pytest.raises(InputError, match="both begin with page 10"):
+        _outcomes(context, "xxwiki*.bz2")
+    # A search reads each of its pages from the first that has it.
+    assert _ids(_outcomes(context, "xxwiki*.bz2", [10, 13])) == [
+        "wikipedia:xx:10",
+        "wikipedia:xx:13",
+    ]
+    assert len(_ids(_outcomes(context, one))) == 5
+
+
 def test_articles_without_search_are_those_of_namespace_0(context: StageContext) -> None:
     pages = [
         WikiPage(1, "Article"),
