@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from core.errors import InputError
 from core.paragraphs import split_paragraphs
-from core.questions.records import Record
+from core.parquet_rows import fault_of, row_values
+from core.questions.records import Record, record_lists
 from core.questions.tables import table_records
 from core.questions.workbook import workbook_records
 
@@ -85,7 +86,15 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
     if ending == ".parquet":
         # File object: a path with a colon would be taken for an address.
         with path.open("rb") as file:
-            yield from enumerate(pq.read_table(file).to_pylist(), start=1)
+            batches = pq.read_table(file).to_batches()
+        for number, value in enumerate((v for b in batches for v in row_values(b)), start=1):
+            if isinstance(value, Exception):
+                raise InputError(
+                    f"row {number} of this benchmark cannot be read: {fault_of(value)}",
+                    where=str(path),
+                    remedy="leave out what holds no text: its questions would not be looked for",
+                ) from value
+            yield number, value
         return
     if ending == ".xlsx":
         yield from _said(workbook_records(path))
@@ -139,11 +148,10 @@ def _json_records(text: str) -> Iterator[tuple[int, Any]]:
         yield from enumerate(whole, start=1)
         return
     if isinstance(whole, dict):
-        lists: list[list[Any]] = [v for v in whole.values() if isinstance(v, list) and v]
-        tables = [rows for rows in lists if isinstance(rows[0], dict)]
-        if any(str(key).lower() in _QUESTIONS for key in whole):
-            tables = []
-        yield from enumerate(sorted(tables, key=len)[-1] if tables else [whole], start=1)
+        # Of several lists all are looked for, though none of them can be asked as it is.
+        own = any(str(key).lower() in _QUESTIONS for key in whole)
+        lists = [[whole]] if own else record_lists(whole)
+        yield from enumerate((record for records in lists for record in records), start=1)
         return
     for number, line in enumerate(text.split("\n"), start=1):
         try:

@@ -34,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.errors import InputError
 from core.recipe.chat import Reasoning
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ DEFAULT_DATE_STRING = "26 Jul 2024"
 
 BOS = "<|begin_of_text|>"
 _END = "<|eot_id|>"
+_TOKENS = (BOS, "<|start_header_id|>", "<|end_header_id|>", _END)
 _KNOWLEDGE = "Cutting Knowledge Date: December 2023"
 
 CHAT_TEMPLATE = r"""{{- bos_token }}
@@ -244,6 +246,25 @@ def render_text(
     """
     check_complete(messages, answered=not add_generation_prompt)
     return lay_out(messages, date_string, add_generation_prompt)[0]
+
+
+def require_chat_tokens(tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """Checks that each control token of the template is one token.
+
+    Args:
+        tokenizer: of the model that is to be trained.
+        where: for the error: the model.
+
+    Raises:
+        InputError: they would be spelt out as plain text, which no chat program reads as turns.
+    """
+    missing = [t for t in _TOKENS if len(tokenizer.encode(t, add_special_tokens=False)) != 1]
+    if missing:
+        raise InputError(
+            f"the tokenizer has no {', '.join(missing)}: it is not that of a Llama 3",
+            where=where,
+            remedy="start from a Llama 3 or 3.1 model: conversations are written in its chat form",
+        )
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,14 @@ def _rebuild(cls: type[AstromillError], what: str, where: str, remedy: str) -> A
     return cls(what, where=where, remedy=remedy)
 
 
+def first_line(error: BaseException) -> str:
+    """Returns an exception's first line, or what kind it is where it says nothing by itself."""
+    said = f"{error} ".strip().partition("\n")[0].strip()
+    if isinstance(error, KeyError):
+        return f"{type(error).__name__}: {said}"
+    return said or type(error).__name__
+
+
 class RecipeError(AstromillError):
     """The recipe file or an override is wrong; nothing has been run."""
 

@@ -7,6 +7,7 @@ milliseconds before anything expensive starts. Pickled weights are refused.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -28,6 +29,11 @@ TOKENIZER_NAMES = (
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format: a longer header is a corrupt file."""
+_LAYER = re.compile(r"model\.layers\.(\d+)\.")
+_BROKEN = (
+    *(OSError, ValueError, RecursionError, struct.error),
+    *(AttributeError, LookupError, TypeError),
+)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -57,7 +63,7 @@ def require_model(folder: Path, where: str) -> None:
             where=where,
             remedy="check the path, or run the stage that makes the model first",
         )
-    read_config(folder, where)
+    config = read_config(folder, where)
     weights = weight_files(folder)
     if not weights:
         raise InputError(
@@ -65,14 +71,26 @@ def require_model(folder: Path, where: str) -> None:
             where=where,
             remedy="convert the model to safetensors; pickled weights are not read",
         )
-    for path in weights:
-        _header(path, where)
+    names = [name for path in weights for name in _header(path, where)]
+    _check_layers(config.get("num_hidden_layers"), names, folder, where)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise InputError(
             f"no tokenizer in {folder}",
             where=where,
             remedy=f"put {' or '.join(_TOKENIZERS)} into the folder",
         )
+
+
+def _check_layers(counted: object, names: list[str], folder: Path, where: str) -> None:
+    # transformers draws the layers that the weights lack at random, and says so in a log alone.
+    held = {int(found[1]) for name in names if (found := _LAYER.match(name))}
+    if not held or not isinstance(counted, int) or len(held) >= counted:
+        return
+    raise InputError(
+        f"{CONFIG_NAME} in {folder} counts {counted} layers, and the weights have {len(held)}",
+        where=where,
+        remedy="config and weights are not of one model: copy or download it again",
+    )
 
 
 def read_config(folder: Path, where: str) -> dict[str, object]:
@@ -83,7 +101,7 @@ def read_config(folder: Path, where: str) -> dict[str, object]:
     """
     try:
         config = json.loads((folder / CONFIG_NAME).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"no readable {CONFIG_NAME} in {folder}",
             where=where,
@@ -107,7 +125,7 @@ def tensor_shapes(folder: Path, where: str) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(folder):
         for name, entry in _header(path, where).items():
-            shapes[name] = tuple(int(n) for n in entry["shape"])
+            shapes[name] = tuple(entry["shape"])
     return shapes
 
 
@@ -120,9 +138,11 @@ def _header(path: Path, where: str) -> dict[str, dict[str, list[int]]]:
             header = json.loads(f.read(size))
         header.pop("__metadata__", None)
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        for entry in header.values():
+            entry["shape"] = [int(number) for number in entry["shape"]]
         if path.stat().st_size < 8 + size + end:
             raise ValueError("file too short")
-    except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise InputError(
             f"cannot read the weights in {path}",
             where=where,

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 
 if TYPE_CHECKING:
     # Importing transformers takes seconds, which a command that packs nothing need not wait for.
@@ -26,9 +26,9 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = _loader(Path(path)).from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of a damaged file the libraries raise whatever they like
         raise InputError(
-            f"cannot load a tokenizer: {str(error).splitlines()[0]}",
+            f"cannot load a tokenizer: {first_line(error)}",
             where=path,
             remedy="point at a model folder with tokenizer.json and tokenizer_config.json",
         ) from error

@@ -34,7 +34,7 @@ import torch
 import yaml
 
 from core.atomic import write_text
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.recipe.merge import TASK_METHODS, Merge, MergeInput
 from merge.budget import OUT_SHARD_BYTES
 from merge.weights import ModelWeights
@@ -153,11 +153,17 @@ def check_tensors(weights: ModelWeights, where: str) -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(weights.folder, local_files_only=True)
-    known = arch_info_for_config(config)
+    try:
+        known = arch_info_for_config(config)
+        listed = [] if known is None else known.all_weights(config)
+    except Exception as error:  # of a config that does not fit, mergekit raises whatever it likes
+        raise _unknown(
+            f"mergekit cannot read the config: {first_line(error)}", weights, where
+        ) from error
     if known is None:  # then it goes by the files themselves
         return
     names: set[str] = set()
-    for weight in known.all_weights(config):
+    for weight in listed:
         spellings = {weight.name, *(weight.aliases or ()), *(weight.tied_names or ())}
         names |= spellings
         if not weight.optional and not spellings & weights.shapes.keys():

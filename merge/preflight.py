@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.model_folder import CONFIG_NAME, require_model, weight_files
 from merge.budget import Budget, check_budget, estimate
 from merge.vocabulary import difference, read_vocabulary
@@ -156,10 +156,11 @@ def _config(folder: Path, where: str) -> dict[str, Any]:
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return dict(json.loads(config.to_json_string(use_diff=False)))
+    except Exception as error:  # of a value that is none, transformers raises whatever it likes
         raise InputError(
-            f"{CONFIG_NAME} in {folder} is of no known architecture: {str(error).splitlines()[0]}",
+            f"{CONFIG_NAME} in {folder} is of no known architecture: {first_line(error)}",
             where=where,
-            remedy="merge models that transformers knows without code of their own",
+            remedy="merge models that transformers knows without code of their own; if it should "
+            "be one, copy or download its config.json again",
         ) from error
-    return dict(json.loads(config.to_json_string(use_diff=False)))

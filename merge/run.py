@@ -53,11 +53,13 @@ def merge_models(
     for note in section.notes():
         log.warning("%s: %s", where, note)
     from merge.mergekit_run import run_mergekit
-    from merge.voice import write_voice
+    from merge.voice import check_voice, write_voice
 
-    run_mergekit(section, folders, seed, out)
     text = chat if section.chat_template == "recipe" else None
-    voice = write_voice(folders[section.voice_name], section.out_dtype, text, out, where)
+    source = folders[section.voice_name]
+    check_voice(source, text, where)
+    run_mergekit(section, folders, seed, out)
+    voice = write_voice(source, section.out_dtype, text, out, where)
     vectors = measured(section, folders, where) if section.measure else None
     write_card(section, folders, seed, voice, vectors, out)
     return Merged(budget, voice, vectors)

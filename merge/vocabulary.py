@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 
 from core.errors import InputError
@@ -26,9 +27,9 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
         vocabulary = content["model"]["vocab"]
         if isinstance(vocabulary, list):  # Unigram: pairs of token and score, by number
             vocabulary = {token: number for number, (token, _) in enumerate(vocabulary)}
-        added = {entry["content"]: int(entry["id"]) for entry in content.get("added_tokens") or []}
-        return {**vocabulary, **added}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        added = {entry["content"]: entry["id"] for entry in content.get("added_tokens") or []}
+        return {token: operator.index(number) for token, number in {**vocabulary, **added}.items()}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(
             f"cannot read the tokenizer: {type(error).__name__}: {error}",
             where=str(path),

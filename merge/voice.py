@@ -48,6 +48,43 @@ class Voice:
     stops: tuple[str, ...]
 
 
+def check_voice(source: Path, chat: Chat | None, where: str) -> dict[str, int]:
+    """Checks what :func:`write_voice` reads, before hours go into the weights.
+
+    Args:
+        source: folder of the voice.
+        chat: as for :func:`write_voice`.
+        where: stage name, for errors.
+
+    Returns:
+        Its vocabulary, token to number.
+
+    Raises:
+        InputError: a file of the voice cannot be read, or its tokenizer lacks the tokens of the
+            recipe's chat text.
+    """
+    vocabulary = read_vocabulary(source)
+    _read(source / _TOKENIZER_CONFIG)
+    for name in (CONFIG_NAME, GENERATION_CONFIG_NAME):
+        try:
+            _as_list(_read(source / name).get("eos_token_id"))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"eos_token_id is no number of a token: {error}",
+                where=str(source / name),
+                remedy="copy or download the file again",
+            ) from error
+    missing = [token for token in _CHAT_TOKENS if token not in vocabulary]
+    if chat is not None and missing:
+        raise InputError(
+            f"the voice's tokenizer has no {', '.join(missing)}, which the recipe's chat text "
+            "is made of",
+            where=f"{where}: {source}",
+            remedy="name a Llama-3.1 model as merge.voice, or set merge.chat_template: voice",
+        )
+    return vocabulary
+
+
 def write_voice(source: Path, out_dtype: str, chat: Chat | None, out: Path, where: str) -> Voice:
     """Writes config, tokenizer, chat template and generation config.
 
@@ -59,23 +96,15 @@ def write_voice(source: Path, out_dtype: str, chat: Chat | None, out: Path, wher
         where: stage name, for errors.
 
     Raises:
-        InputError: the voice's tokenizer lacks the tokens of the recipe's chat text.
+        InputError: see :func:`check_voice`.
     """
-    vocabulary = read_vocabulary(source)
+    vocabulary = check_voice(source, chat, where)
     copy_tokenizer(source, out)
     # mergekit leaves whatever generation settings the base has.
     if not (source / GENERATION_CONFIG_NAME).is_file():
         (out / GENERATION_CONFIG_NAME).unlink(missing_ok=True)
     settings = _read(out / _TOKENIZER_CONFIG)
     if chat is not None:
-        missing = [token for token in _CHAT_TOKENS if token not in vocabulary]
-        if missing:
-            raise InputError(
-                f"the voice's tokenizer has no {', '.join(missing)}, which the recipe's chat text "
-                "is made of",
-                where=f"{where}: {source}",
-                remedy="name a Llama-3.1 model as merge.voice, or set merge.chat_template: voice",
-            )
         settings.pop("chat_template", None)
         write_text(out / TEMPLATE_NAME, chat_template(chat))
     if not settings.get("pad_token") and PAD_TOKEN in vocabulary:
@@ -132,7 +161,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be read as JSON: {error}", where=str(path), remedy="copy or download it again"
         ) from error

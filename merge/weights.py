@@ -89,7 +89,7 @@ def _weight_map(folder: Path, where: str) -> dict[str, str] | None:
         names = json.loads(path.read_text("utf-8"))["weight_map"]
         if not all(isinstance(v, str) and Path(v).name == v for v in names.values()):
             raise ValueError("weight_map does not hold file names")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise _broken(f"{INDEX_NAME} cannot be read: {error}", folder) from error
     missing = sorted({v for v in names.values() if not (folder / v).is_file()})
     if missing:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from core.chat import BadTurnsError, RenderedTokens, check_complete, render_batch, with_switch
+from core.chat import (
+    BadTurnsError,
+    RenderedTokens,
+    check_complete,
+    render_batch,
+    require_chat_tokens,
+    with_switch,
+)
 from core.packing import Packed, TokenRun, pack, row_group_rows
 from core.recipe.chat import Chat
 from core.rejects import Reason, Reject
@@ -131,9 +138,14 @@ class ChatTokensStage(ShardStage):
         }
 
     def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
-        """Packs one shard."""
+        """Packs one shard.
+
+        Raises:
+            InputError: the tokenizer does not know the chat template's control tokens.
+        """
         (table,) = self.read(unit, ctx)
         tokenizer = load_tokenizer(ctx.model_path(self._tokenizer))
+        require_chat_tokens(tokenizer, self._tokenizer)
         packed, rejects, counts = pack_conversations(table, tokenizer, self._chat)
         rows = table.num_rows
         metrics = {**packed.metrics, **counts}

@@ -184,6 +184,7 @@ class ControlStage(ShardStage):
 
     name = "synth.control"
     description: ClassVar[str] = "Unrelated multiple-choice questions in the benchmark's format."
+    code_version = 2
     row_unit = "conversation"
     schema = CONVERSATION
 

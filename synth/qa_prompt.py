@@ -9,17 +9,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from core.errors import RecipeError
+from core.errors import RecipeError, first_line
 from core.hashing import sha256_text
 from core.llm import GenerateRequest
+from core.prompt_template import PromptTemplate
 from core.recipe.qa import Qa
 from core.yaml_reader import read_yaml
 
@@ -64,25 +62,24 @@ class QaPrompt:
             where: the template's file, for errors.
 
         Raises:
-            RecipeError: the template is broken, or uses a value that there is none of.
+            RecipeError: the template is broken, uses a value that there is none of, or never shows
+                the passage.
         """
         self._styles = dict(styles)
-        try:
-            self._template = _compile(template)
-            trial = Passage("trial", "Title", 0, 7, "Passage", ("Section",), "Summary", 2)
-            self._render(trial, "en", list(self._styles.values()))
-        except TemplateError as error:
-            line = getattr(error, "lineno", None)
-            raise RecipeError(
-                f"the prompt cannot be used: {error.message or error}",
-                where=where if line is None else f"{where}, line {line}",
-                remedy="it may use title, summary, section, passage, pairs, styles and language",
-            ) from error
+        trial = Passage("trial", "Title", 0, 7, "Passage", ("Section",), "Summary", 2)
+        self._template = PromptTemplate(
+            template,
+            _values(trial, "en", list(self._styles.values())),
+            ("passage",),
+            where=where,
+            remedy="it may use title, summary, section, passage, pairs, styles and language",
+            error=RecipeError,
+        )
 
     def request(self, passage: Passage, qa: Qa, seed: int) -> GenerateRequest:
         """Returns the request for one passage, with the schema of the answer."""
         styles = draw_styles(self._styles, qa.styles_per_chunk, passage, seed)
-        prompt = self._render(passage, qa.language, styles)
+        prompt = self._template.fill(_values(passage, qa.language, styles))
         return GenerateRequest(
             messages=({"role": "user", "content": prompt},),
             schema=pairs_schema(passage.pairs, qa.max_question_chars, qa.max_answer_chars),
@@ -95,23 +92,17 @@ class QaPrompt:
             seed=seed,
         )
 
-    def _render(self, passage: Passage, language: str | None, styles: Sequence[str]) -> str:
-        return self._template.render(
-            title=passage.title,
-            summary=passage.summary,
-            section=" > ".join(passage.section),
-            passage=passage.text,
-            pairs=passage.pairs,
-            styles=styles,
-            language=language,
-        )
 
-
-@lru_cache(maxsize=8)
-def _compile(template: str) -> Template:
-    # The prompt is plain text for a model, not HTML. The template may be anybody's: sandboxed.
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    return environment.from_string(template)
+def _values(passage: Passage, language: str | None, styles: Sequence[str]) -> dict[str, Any]:
+    return {
+        "title": passage.title,
+        "summary": passage.summary,
+        "section": " > ".join(passage.section),
+        "passage": passage.text,
+        "pairs": passage.pairs,
+        "styles": styles,
+        "language": language,
+    }
 
 
 def open_prompt(prompt_file: Path, styles_file: Path) -> QaPrompt:
@@ -132,7 +123,7 @@ def read_styles(path: Path) -> dict[str, str]:
     try:
         styles: Any = read_yaml(_read(path))
     except (yaml.YAMLError, ValueError) as error:
-        raise _not_styles(path, str(error).splitlines()[0]) from error
+        raise _not_styles(path, first_line(error)) from error
     if not isinstance(styles, dict) or not styles:
         raise _not_styles(path, "not a mapping")
     for name, line in styles.items():

@@ -147,7 +147,9 @@ class SummaryConversationsStage(ShardStage):
         """Makes the conversations of one shard."""
         summaries, documents = self.read(unit, ctx)
         own = self._section.questions.wording
-        wording = read_wording(ctx.path(own) if own else WORDING_FILE, SummaryWording)
+        wording = read_wording(
+            ctx.path(own) if own else WORDING_FILE, SummaryWording, self._section.questions.domain
+        )
         papers = {paper.doc_id: paper for paper in read_papers(documents)}
         kept, rejects = summary_conversations(
             summaries, papers, self._section, wording, self._system_prompt, ctx.seed

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from core.errors import InputError
 from core.hashing import sha256_text
 from core.llm import GenerateRequest
+from core.prompt_template import PromptTemplate
 from core.recipe.summaries import Summaries as SummariesSection
 from core.recipe.summaries import SummaryPrompts
 from core.stage import StageContext
@@ -20,7 +18,9 @@ TASK = "summary"
 
 _FOLDER = Path(__file__).parent / "prompts"
 _FILES = {"whole": "summary.md", "part": "summary_part.md", "combine": "summary_combine.md"}
-_EXAMPLE = {"title": "Stars", "text": "Text.", "number": 1, "parts": 2, "short": True}
+_EXAMPLE = {"title": "Stars", "short": "yes"}
+_PLACE = {"number": "1", "parts": "2"}
+"""What only the prompt of a part knows besides."""
 
 
 def built_in_hashes(prompts: SummaryPrompts) -> dict[str, str]:
@@ -52,23 +52,24 @@ class SummaryRequests:
     def __init__(self, section: SummariesSection, ctx: StageContext) -> None:
         self._section = section
         self._seed = ctx.seed
-        # The prompt is plain text for a model, not HTML; a template of anyone's reaches nothing.
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-        self._templates: dict[str, Template] = {}
+        self._templates: dict[str, PromptTemplate] = {}
         for name, file in _FILES.items():
             own = getattr(section.prompts, name)
             path = _FOLDER / file if own is None else ctx.path(own)
+            example = {**_EXAMPLE, **(_PLACE if name == "part" else {})}
+            remedy = (
+                f"write a Jinja2 template that knows {', '.join(sorted([*example, 'text']))}; "
+                f"synth/prompts/{file} is one"
+            )
             try:
-                template = environment.from_string(path.read_text(encoding="utf-8"))
-                template.render(_EXAMPLE)
-            except (OSError, UnicodeDecodeError, TemplateError, TypeError, ValueError) as error:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
                 raise InputError(
-                    f"cannot use this prompt: {error}",
-                    where=str(path),
-                    remedy=f"write a Jinja2 template that knows {', '.join(sorted(_EXAMPLE))}; "
-                    f"synth/prompts/{file} is one",
+                    f"cannot use this prompt: {error}", where=str(path), remedy=remedy
                 ) from error
-            self._templates[name] = template
+            self._templates[name] = PromptTemplate(
+                text, example, ("text",), where=str(path), remedy=remedy
+            )
 
     def whole(self, title: str, text: str) -> GenerateRequest:
         """Asks for summary and short version of a document in one piece."""
@@ -85,7 +86,7 @@ class SummaryRequests:
         return self._request("combine", {"title": title, "text": text, "short": "yes" * last})
 
     def _request(self, name: str, inputs: Mapping[str, str]) -> GenerateRequest:
-        prompt = self._templates[name].render(inputs)
+        prompt = self._templates[name].fill(inputs)
         return GenerateRequest(
             messages=({"role": "user", "content": prompt},),
             schema=schema(self._section, bool(inputs["short"])),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.errors import EngineError
+from core.errors import EngineError, first_line
 from core.recipe.engine import Engine as EngineConfig
+
+_LAYER = re.compile(r"\.layers\.\d+\.(?!.*rotary_emb\.inv_freq)")
 
 
 def load(model_path: str, config: EngineConfig, device: torch.device) -> tuple[Any, Any]:
@@ -24,12 +28,19 @@ def load(model_path: str, config: EngineConfig, device: torch.device) -> tuple[A
     dtype = getattr(torch, choose_dtype(config, device))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        # Any: the signature does not know output_loading_info.
+        from_pretrained: Any = AutoModelForCausalLM.from_pretrained
+        model, found = from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
-        what = f"the model cannot be loaded: {str(error).splitlines()[0]}"
+    except Exception as error:  # of a damaged file the libraries raise whatever they like
+        what = f"the model cannot be loaded: {first_line(error)}"
         raise EngineError(what, where=model_path, remedy=remedy) from error
+    _check_complete(found, model_path)
     if not tokenizer.is_fast:
         raise EngineError(
             "the tokenizer gives no character offsets",
@@ -37,6 +48,23 @@ def load(model_path: str, config: EngineConfig, device: torch.device) -> tuple[A
             remedy="add the model's tokenizer.json (a fast tokenizer)",
         )
     return tokenizer, model.to(device).eval()
+
+
+def _check_complete(found: Mapping[str, Any], model_path: str) -> None:
+    """Checks that every tensor came from the file: transformers draws those it lacks at random.
+
+    Layers that the config does not count are left out as silently; other tensors that a text model
+    has no use for, such as those of a vision tower, may be there.
+    """
+    lacking = sorted(found["missing_keys"])
+    beyond = sorted(name for name in found["unexpected_keys"] if _LAYER.search(name))
+    if lacking or beyond:
+        what = f"lack the tensor {lacking[0]}" if lacking else f"have {beyond[0]} beyond its layers"
+        raise EngineError(
+            f"the model's weights {what}",
+            where=model_path,
+            remedy="config.json and weights are not of one model: copy or download it again",
+        )
 
 
 def choose_dtype(config: EngineConfig, device: torch.device) -> str:

@@ -20,9 +20,19 @@ KEY_NAMES = (
     "target",
     "ideal",
     "answeridx",
+    "answerindex",
+    "correctindex",
+    "correctidx",
+    "correctanswerindex",
+    "correctoptionindex",
+    "correctchoiceindex",
+    "goldlabel",
+    "goldindex",
+    "cop",
 )
 """The right answer: the first of them that holds something counts. MMLU-Redux has ``answer`` and a
-``correct_answer`` of its annotators beside it; the published key goes first."""
+``correct_answer`` of its annotators beside it; the published key goes first. ``cop`` is MedMCQA's.
+"""
 LIST_NAMES = ("choices", "options")
 """All choices in one cell or value."""
 TOPIC_NAMES = ("topic", "subject", "category", "subfield")

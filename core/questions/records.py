@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError
+from core.json_text import DoubledKeyError, parse_json
+from core.parquet_rows import doubled_column, fault_of, row_values
 from core.questions.names import QUESTION_NAMES, plain_name
 from core.rejects import Reason
 
@@ -74,7 +76,7 @@ def read_records(path: Path) -> Iterator[Record]:
             for record in table_records(_text(path), path):
                 yield _checked(record)
         elif ending in ENDINGS:
-            for record in _json_records(_text(path), whole_first=ending == ".json"):
+            for record in _json_records(_text(path), path):
                 yield _checked(record)
         else:
             raise InputError(
@@ -127,13 +129,17 @@ def _checked(record: Record) -> Record:
     return Record(record.number, record.raw, fault=fault, reason=Reason.INVALID_UTF8)
 
 
-def _json_records(text: str, whole_first: bool) -> Iterator[Record]:
-    if whole_first or text.lstrip()[:1] == "[":
+def _json_records(text: str, path: Path) -> Iterator[Record]:
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] == "[":
         try:
-            whole = json.loads(text)
+            whole = parse_json(text)
+        except DoubledKeyError as error:
+            # Of JSON lines it is one line's fault, told below.
+            _refuse_if_whole(text, path, error)
+            whole = None
         except (ValueError, RecursionError):
             whole = None
-        listed = _listed(whole)
+        listed = _listed(whole, path)
         if listed is not None:
             for number, value in enumerate(listed, start=1):
                 yield Record(number, json.dumps(value, ensure_ascii=False), value)
@@ -143,38 +149,86 @@ def _json_records(text: str, whole_first: bool) -> Iterator[Record]:
             continue
         raw = line.rstrip("\r")
         try:
-            value = json.loads(raw)
+            value = parse_json(raw)
         except (ValueError, RecursionError) as error:
             yield Record(number, raw, fault=f"not JSON: {error}")
             continue
         yield Record(number, raw, value)
 
 
-def _listed(whole: Any) -> list[Any] | None:
+def _listed(whole: Any, path: Path) -> list[Any] | None:
     """Returns the records of a whole JSON file, or None where it is JSON lines or nothing.
 
-    Of an object without a question of its own they are its longest list of objects.
+    Raises:
+        InputError: it holds several lists of questions.
     """
-    if isinstance(whole, dict):
-        if any(plain_name(key) in QUESTION_NAMES for key in whole):
-            return [whole]
-        lists: list[list[Any]] = [v for v in whole.values() if isinstance(v, list) and v]
-        tables = [rows for rows in lists if isinstance(rows[0], dict)]
-        return max(tables, key=len) if tables else [whole]
-    return whole if isinstance(whole, list) else None
+    if not isinstance(whole, dict):
+        return whole if isinstance(whole, list) else None
+    lists = record_lists(whole)
+    if len(lists) > 1:
+        raise InputError(
+            f"{len(lists)} lists in this file hold questions",
+            where=str(path),
+            remedy="save the one that is meant as a file of its own",
+        )
+    return lists[0]
+
+
+def record_lists(whole: dict[str, Any]) -> list[list[Any]]:
+    """Returns the lists of records that an object holds.
+
+    They are all its lists of questions; where there is none, its longest list of objects, its
+    questions by name, or it is the one record itself.
+    """
+    if _asks(whole):
+        return [[whole]]
+    lists = [rows for rows in whole.values() if isinstance(rows, list) and rows]
+    tables = [rows for rows in lists if isinstance(rows[0], dict)]
+    if tables:
+        return [rows for rows in tables if _asks(rows[0])] or [max(tables, key=len)]
+    if whole and all(isinstance(row, dict) and _asks(row) for row in whole.values()):
+        return [[{"id": name} | row for name, row in whole.items()]]
+    return [[whole]]
+
+
+def _asks(record: dict[str, Any]) -> bool:
+    return any(plain_name(key) in QUESTION_NAMES for key in record)
+
+
+def _refuse_if_whole(text: str, path: Path, error: DoubledKeyError) -> None:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    raise InputError(str(error), where=str(path), remedy="remove one of the two") from error
 
 
 def _parquet_records(path: Path) -> Iterator[Record]:
     number = 0
     try:
         # Memory map off: a file replaced under a reader must not fault it.
-        for batch in pq.ParquetFile(path, memory_map=False).iter_batches(batch_size=1024):
-            for value in batch.to_pylist():
+        file = pq.ParquetFile(path, memory_map=False)
+        if twice := doubled_column(file.schema_arrow):
+            raise InputError(
+                f"two columns are named '{twice}'",
+                where=str(path),
+                remedy="rename or remove one of them",
+            )
+        for batch in file.iter_batches(batch_size=1024):
+            for value in row_values(batch):
                 number += 1
-                yield Record(number, json.dumps(value, ensure_ascii=False, default=str), value)
+                yield _parquet_record(number, value)
     except pa.ArrowException as error:
         raise InputError(
             f"cannot read the questions: {str(error).splitlines()[0]}",
             where=str(path),
             remedy="it is truncated or no Parquet file: fetch it again",
         ) from error
+
+
+def _parquet_record(number: int, value: Any) -> Record:
+    if not isinstance(value, Exception):
+        return Record(number, json.dumps(value, ensure_ascii=False, default=str), value)
+    not_text = isinstance(value, UnicodeDecodeError)
+    reason = Reason.INVALID_UTF8 if not_text else Reason.MALFORMED_RECORD
+    return Record(number, "", fault=f"the row cannot be read: {fault_of(value)}", reason=reason)

@@ -24,7 +24,9 @@ class Cleaning(Section):
     """File of questions, in any layout that ``eval.mcq.benchmarks`` reads."""
     prompt: str | None = None
     """A Jinja2 template of one's own instead of ``eval/cleaning/prompts/clean.md``; knows
-    ``question``, ``choices`` and ``topic``."""
+    ``question``, ``choices``, ``topic`` and ``domain``."""
+    domain: str = "astronomy"
+    """What the prompt says that the questions are about; absent: the recipe's ``domain``."""
     show_choices: bool = True
     """Show the choices: a question may look general and its choices be one paper's numbers."""
     rewrite: bool = True

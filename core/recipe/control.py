@@ -32,8 +32,9 @@ class Control(Section):
     """As ``eval.mcq.system_prompt``, or the format is not the same. null: none, as in mode
     ``choice``."""
     drop_topics: list[str] = Field(["astronomy"])
-    """Topics whose questions are left out, whole words in any case: the questions must be
-    unrelated, so that they can teach the form alone. ``physics`` drops ``college_physics``."""
+    """Topics whose questions are left out, whole words in any case; absent: the recipe's
+    ``domain``. The questions must be unrelated, so that they can teach the form alone. ``physics``
+    drops ``college_physics``."""
     drop_keywords: list[str] = Field(default_factory=list)
     """Words and phrases, whole and in any case, that a question must not have."""
     shuffle: bool = True

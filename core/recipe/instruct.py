@@ -14,7 +14,7 @@ InstructFormat = Literal["auto", "sharegpt", "messages", "alpaca", "nemotron"]
 class InstructSet(Section):
     """One instruction set, and what of it stays.
 
-    AstroMLab 3, section III-A, trains on Infinity-Instruct-7M without entries of fewer than 70%
+    AstroMLab 3, section III.1, trains on Infinity-Instruct-7M without entries of fewer than 70%
     alphanumeric characters and without those that hold certain keywords. AstroMLab 4, section 2.2,
     trains on Llama-Nemotron's post-training set and on OpenHermes 2.5.
     """

@@ -21,9 +21,10 @@ class JudgePrompt(Section):
     """A prompt of one's own."""
 
     path: str
-    """A Jinja template over ``question``, ``answer``, ``title``, ``passage`` and ``examples``, sent
-    as one user turn; or a ``.jsonl`` file in FastChat's format (``name``, ``system_prompt``,
-    ``prompt_template`` with ``{question}`` and ``{answer}``), such as MT-bench's judge prompts."""
+    """A Jinja template over ``question``, ``answer``, ``title``, ``passage``, ``examples`` and
+    ``domain``, sent as one user turn; or a ``.jsonl`` file in FastChat's format (``name``,
+    ``system_prompt``, ``prompt_template`` with ``{question}`` and ``{answer}``), such as MT-bench's
+    judge prompts."""
     name: str | None = None
     """Of a ``.jsonl`` file: which prompt, such as ``single-v1``."""
 
@@ -46,6 +47,9 @@ class Judging(Section):
     """Examples of one's own, in the form of ``synth/prompts/judge_examples.yaml``."""
     prompt: JudgePrompt | None = None
     """A prompt of one's own instead of ``synth/prompts/judge_<mode>.md``."""
+    domain: str = "astronomy"
+    """What the prompt says that the pairs are about; absent: the recipe's ``domain``. The examples
+    that come with us are from astronomy: they show what faults look like."""
     passage: bool = False
     """Show the passage that the pair was written from. The paper's correctness asks for an answer
     that "accurately reflects the information presented in the source material", which a judge that

@@ -98,7 +98,8 @@ class Mcq(Section):
     prompt. ``json`` and ``reasoning`` always use the template."""
     system_prompt: str | None = "You are an expert in astronomy."
     """Under the chat template, in all modes but ``choice``. AstroMLab 4, section 4.1: "minimal
-    system prompts indicating they should act as astronomy experts". null: none."""
+    system prompts indicating they should act as astronomy experts". Absent: an expert in the
+    recipe's ``domain``; null: none."""
     structured: bool = True
     """``json`` only: hold the model to the JSON schema while it writes. false: it must manage by
     itself, and what it wrote is read as far as it can be; for servers without structured output."""

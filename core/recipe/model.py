@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from core.recipe.base import Section
 from core.recipe.corpus import Corpus
+from core.recipe.domain import spread_domain
 from core.recipe.eval import Eval
 from core.recipe.merge import Merge
 from core.recipe.release import Release
@@ -54,6 +58,9 @@ class Recipe(Section):
     """Folder of everything this recipe makes."""
     seed: int = Field(42, ge=0, lt=2**32)
     """Of everything that is drawn. Another seed makes every stage that draws stale."""
+    domain: str = Field("astronomy", pattern=r"\S")
+    """What the model is to be an expert in, as prompts say it: of judges, of the cleaning of
+    questions, system prompts, preambles."""
     cluster: Cluster = Cluster()
     corpus: Corpus
     train: Train | None = None
@@ -61,3 +68,9 @@ class Recipe(Section):
     merge: Merge | None = None
     eval: Eval | None = None
     release: Release | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_domain(cls, data: Any) -> Any:
+        domain = data.get("domain") if isinstance(data, Mapping) else None
+        return spread_domain(data, domain) if isinstance(domain, str) else data

@@ -36,6 +36,8 @@ class SummaryQuestions(Section):
     want either, and the short one is there anyway."""
     wording: str | None = None
     """A file of templates instead of ``synth/prompts/summary_questions.yaml``."""
+    domain: str = "astronomy"
+    """What preambles say for ``{domain}``; absent: the recipe's ``domain``."""
 
 
 class Summaries(Section):
@@ -95,6 +97,8 @@ class Metadata(Section):
     title may sound right and be wrong, real ones that the corpus is not all there is."""
     wording: str | None = None
     """A file of templates instead of ``synth/prompts/metadata.yaml``."""
+    domain: str = "astronomy"
+    """What preambles say for ``{domain}``; absent: the recipe's ``domain``."""
     workers: int = Field(1, ge=1)
     """Working actors, each with an index of the corpus's titles; results do not depend on it."""
 

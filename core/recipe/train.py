@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -106,7 +106,8 @@ class Trainer(Section):
     """One training run. AstroSage-8B's values: AstroMLab 3, Tables 1 and 2."""
 
     init: str = "train.base"
-    """Train stage (or model folder) whose weights it starts from."""
+    """Train stage (or model folder) whose weights it starts from. Absent: ``sft`` and ``instruct``
+    start from ``train.cpt``, ``control`` from ``train.sft``."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the data: 2 in AstroMLab 3, Table 1, 2.5 in AstroMLab 4, section 2.1."""
     global_batch_sequences: int = Field(8, ge=1)
@@ -227,6 +228,10 @@ class Trainer(Section):
         return self
 
 
+_STARTS = {"sft": "train.cpt", "instruct": "train.cpt", "control": "train.sft"}
+"""What a run starts from where its section does not say; the others from ``train.base``."""
+
+
 class Train(Section):
     """All training runs of a recipe."""
 
@@ -239,3 +244,12 @@ class Train(Section):
     """Stands for a general instruct model where the recipe merges one made here."""
     control: Trainer = Trainer(init="train.sft")
     """The control experiment of AstroMLab 3, section IV: tuned on ``synth.control``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _starts(cls, data: Any) -> Any:
+        # A section that is given replaces its default as a whole, and must not lose the start.
+        if not isinstance(data, dict):
+            return data
+        given = {run: data[run] for run in _STARTS if isinstance(data.get(run), dict)}
+        return {**data, **{run: {"init": _STARTS[run], **given[run]} for run in given}}

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from core.errors import InputError
 from core.llm import GenerateRequest
+from core.prompt_template import PromptTemplate
 from core.recipe.cleaning import Cleaning
 from core.stage import StageContext
 from eval.items import Item, letter
@@ -20,7 +18,7 @@ PROMPT_FILE = Path(__file__).parent / "prompts" / "clean.md"
 MAX_REASON_CHARS = 400
 MAX_QUESTION_CHARS = 4000
 
-_EXAMPLE = {"question": "Why?", "choices": [("A", "So"), ("B", "No")], "topic": "Stars"}
+_EXAMPLE = {"choices": [("A", "So"), ("B", "No")], "topic": "Stars", "domain": "stars"}
 
 
 def verdict_schema() -> dict[str, Any]:
@@ -52,16 +50,20 @@ class Prompter:
 
     def __init__(self, section: Cleaning, ctx: StageContext) -> None:
         self._show_choices = section.show_choices
+        self._domain = section.domain
         self._seed = ctx.seed
         self._template = _read(ctx.path(section.prompt) if section.prompt else PROMPT_FILE)
 
     def request(self, item: Item) -> GenerateRequest:
         """Returns what is asked about one question; the key is never shown."""
         listed = [(letter(n), choice) for n, choice in enumerate(item.choices)]
-        prompt = self._template.render(
-            question=item.question,
-            choices=listed if self._show_choices else [],
-            topic=item.topic or "",
+        prompt = self._template.fill(
+            {
+                "question": item.question,
+                "choices": listed if self._show_choices else [],
+                "topic": item.topic or "",
+                "domain": self._domain,
+            }
         )
         return GenerateRequest(
             messages=({"role": "user", "content": prompt},),
@@ -72,17 +74,15 @@ class Prompter:
         )
 
 
-def _read(path: Path) -> Template:
+def _read(path: Path) -> PromptTemplate:
+    remedy = (
+        "write a Jinja2 template that knows question, choices, topic and domain; "
+        "eval/cleaning/prompts/clean.md is one"
+    )
     try:
-        # Plain text for a model, not HTML; a template of anyone's reaches nothing.
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-        template.render(_EXAMPLE)
-    except (OSError, UnicodeDecodeError, TemplateError, TypeError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"cannot use this prompt: {error}",
-            where=str(path),
-            remedy="write a Jinja2 template that knows question, choices and topic; "
-            "eval/cleaning/prompts/clean.md is one",
+            f"cannot use this prompt: {error}", where=str(path), remedy=remedy
         ) from error
-    return template
+    return PromptTemplate(text, _EXAMPLE, ("question",), where=str(path), remedy=remedy)

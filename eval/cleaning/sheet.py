@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import heapq
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -227,7 +228,8 @@ def _read_sheet(path: Path) -> dict[str, tuple[str, str]]:
         ) from error
     # Where the comma is the decimal mark, spreadsheets part cells by semicolons.
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    # Not by splitlines: a form feed or U+2028 in a text ends no row.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     if not {"item_id", HUMAN} <= set(reader.fieldnames or []):
         raise InputError(
             f"this is no sheet: there is no column item_id or {HUMAN}",

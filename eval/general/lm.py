@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, StageError
+from core.model_folder import require_model
 from core.recipe.general import General, GeneralServer
 from core.secrets import protect
 
@@ -102,6 +103,7 @@ def open_lm(
             where=path,
             remedy="convert them: load the model with transformers and save it again",
         )
+    require_model(Path(path), path)
     return _vllm(path, section) if section.backend == "vllm" else _hf(path, section)
 
 

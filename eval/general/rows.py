@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError
+from core.parquet_rows import fault_of, row_values
 from core.rejects import Reason, Reject
 from eval.general.tasks import Benchmark, Task
 
@@ -116,13 +117,13 @@ def _reject(file: Path, number: int, detail: str, row: Any) -> Reject:
 
 
 def _records(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yields (number from 0, row); a line that is no JSON comes as its text."""
+    """Yields (number from 0, row); a line that is no JSON comes as its text, a broken row, why."""
     try:
         if file.suffix.lower() == ".parquet":
             number = 0
             for batch in pq.ParquetFile(file).iter_batches(1024, use_threads=False):
-                for row in batch.to_pylist():
-                    yield number, row
+                for row in row_values(batch):
+                    yield number, fault_of(row) if isinstance(row, Exception) else row
                     number += 1
         elif file.suffix.lower() == ".csv":
             with file.open(encoding="utf-8-sig", newline="") as lines:

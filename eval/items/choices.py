@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.questions.names import LIST_NAMES, choice_columns, plain_name
 from eval.items.item import MAX_CHOICES, MalformedError
@@ -17,19 +17,30 @@ TRUTHS = (("True", "False"), ("Yes", "No"))
 _MARKED = re.compile(r"\s*\(?([A-Z])[).:]\s+(\S.*)", re.DOTALL)
 
 
-def choices_of(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[str] | None]:
+class Choices(NamedTuple):
+    """A record's choices.
+
+    Args:
+        texts: what they say.
+        labels: what the record calls them; None where it does not.
+        first: what their columns count from (``choice0``, ``option1``); None where they do not.
+    """
+
+    texts: tuple[str, ...]
+    labels: list[str] | None = None
+    first: int | None = None
+
+
+def choices_of(record: Mapping[str, Any]) -> Choices:
     """Returns a record's choices and what they are called there.
 
     Args:
         record: of any layout that :mod:`eval.items.load` names.
 
-    Returns:
-        ``(texts, labels)``; labels are None where the record gives none of its own.
-
     Raises:
         MalformedError: there are none, or not as they should be.
     """
-    values, labels = _found(record)
+    values, labels, first = _found(record)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise MalformedError("'choices' is not a list of texts")
     if not 2 <= len(values) <= MAX_CHOICES:
@@ -38,7 +49,7 @@ def choices_of(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[str] | 
         raise MalformedError("a choice is empty")
     if labels is not None and len(set(labels)) < len(labels):
         raise MalformedError("two choices have one label")
-    return _without_marks(tuple(value.strip() for value in values)), labels
+    return Choices(_without_marks(tuple(value.strip() for value in values)), labels, first)
 
 
 def has_choices(record: Mapping[str, Any]) -> bool:
@@ -49,7 +60,7 @@ def has_choices(record: Mapping[str, Any]) -> bool:
     return listed or nested or bool(choice_columns([str(name) for name in record])[0])
 
 
-def _found(record: Mapping[str, Any]) -> tuple[Any, list[str] | None]:
+def _found(record: Mapping[str, Any]) -> tuple[Any, list[str] | None, int | None]:
     by_name = {plain_name(name): value for name, value in reversed(list(record.items()))}
     listed = next((by_name[name] for name in LIST_NAMES if by_name.get(name) is not None), None)
     if isinstance(listed, str):
@@ -58,20 +69,25 @@ def _found(record: Mapping[str, Any]) -> tuple[Any, list[str] | None]:
         except ValueError as error:
             raise MalformedError(str(error)) from error
     if isinstance(listed, Mapping):
-        return _of_mapping(listed)
+        return *_of_mapping(listed), None
     if isinstance(listed, list) and listed and all(isinstance(c, Mapping) for c in listed):
-        return [c.get("text") for c in listed], [str(c.get("label")) for c in listed]
+        named = any(choice.get("label") is not None for choice in listed)
+        if not named and any(set(choice) - {"text", "label"} for choice in listed):
+            more = sorted({str(name) for choice in listed for name in choice} - {"text", "label"})
+            raise MalformedError(f"choices with {', '.join(more)[:60]} beside their text")
+        labels = [str(choice.get("label")) for choice in listed] if named else None
+        return [choice.get("text") for choice in listed], labels, None
     if listed is not None:
-        return listed, None
-    columns, labels = choice_columns([str(name) for name in record])
+        return listed, None, None
+    columns, called = choice_columns([str(name) for name in record])
     texts = [record[name] for name in columns]
     # A file of five choices has an empty last cell where a question has four.
     while texts and (texts[-1] is None or (isinstance(texts[-1], str) and not texts[-1].strip())):
         texts.pop()
     if columns:
         # Letters say no more than the order does; numbers may start at 1.
-        return texts, None if labels[0] == "A" else labels[: len(texts)]
-    return None, None
+        return texts, None, None if called[0] == "A" else int(called[0])
+    return None, None, None
 
 
 def _of_mapping(listed: Mapping[str, Any]) -> tuple[Any, list[str] | None]:

@@ -4,14 +4,19 @@ The key ``2`` of a question with the choices 1, 2, 4, 8 may be a choice or its p
 of a file may count from 0 or from 1. One record cannot tell, its whole file can: an answer that has
 two meanings is read as all others of the file are read, if there are enough of them and they agree;
 otherwise it is refused, never guessed.
+
+Places count from 0, or from what the columns count from (``option1``). A file whose numbers
+contradict that - past the last choice and nowhere 0, or 0 and nowhere the last - counts the other
+way; if it has few numbers, all are refused: one of them may be a slip of the pen.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from eval.items.item import MalformedError
@@ -24,7 +29,8 @@ MIN_NUMBERS = 20
 _LETTER = re.compile(r"(?:option\s+)?[(\[]?([A-Za-z])[)\].:]?", re.IGNORECASE)
 _LETTER_AND_TEXT = re.compile(r"[(\[]?([A-Za-z])[)\].:]+\s+(\S.*)", re.DOTALL)
 # A few digits only: int() of a long run is slow, and no choice has such a number.
-_NUMBER = re.compile(r"[0-9]{1,2}")
+# Tables make 2.0 of a 2 where another cell of the column is empty.
+_NUMBER = re.compile(r"([0-9]{1,2})(?:\.0{1,6})?")
 _SEVERAL = re.compile(r"[A-Z](?:\s*(?:,|;|/|&|and|or)?\s*[A-Z])+", re.IGNORECASE)
 
 
@@ -33,16 +39,12 @@ class Convention:
     """How a file writes its key.
 
     Args:
-        first: what places written as numbers count from.
+        first: what places written as numbers count from; None: they are refused.
         by: what an answer with two meanings is; None: it is refused.
     """
 
-    first: int = 0
+    first: int | None = 0
     by: Literal["label", "text"] | None = None
-
-
-PLAIN = Convention()
-"""Numbers count from 0; what has two meanings is refused."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,24 @@ class Key:
         answer: as the record has it.
         choices: the texts.
         labels: what they are called there; None: letters, or numbers from the file's first.
+        first: what the columns of the choices count from; None: they are not numbered.
     """
 
     answer: Any
     choices: Sequence[str]
     labels: Sequence[str] | None = None
+    first: int | None = None
+
+
+def plain_answer(answer: Any) -> Any:
+    """Returns an answer as it was before a table made a number with decimals of it."""
+    if isinstance(answer, list):
+        return [plain_answer(part) for part in answer]
+    if not isinstance(answer, float) or math.isinf(answer):
+        return answer
+    if math.isnan(answer):
+        return None
+    return int(answer) if answer.is_integer() else answer
 
 
 def convention_of(keys: Iterable[Key]) -> Convention:
@@ -84,7 +99,7 @@ def meant(key: Key, convention: Convention) -> int | None:
     """
     answer = key.answer
     if isinstance(answer, list) and len(answer) == 1:
-        key = Key(answer[0], key.choices, key.labels)
+        key = replace(key, answer=answer[0])
         answer = answer[0]
     if _is_absent(answer):
         return None
@@ -93,11 +108,16 @@ def meant(key: Key, convention: Convention) -> int | None:
     if isinstance(answer, bool) or not isinstance(answer, int | str):
         raise MalformedError(f"the answer {answer!r} is neither a letter nor a whole number")
     by_label, by_text = _by_label(key, convention.first), _by_text(key)
+    if convention.first is None and convention.by != "text" and _may_count(key):
+        raise MalformedError(
+            f"the answer '{answer}' may count from 0 or from 1, and the file has too few numbers "
+            "to tell; write letters"
+        )
     if by_label is None and by_text is None:
         raise MalformedError(_why_none(str(answer).strip(), len(key.choices)))
     if by_label is not None and by_text is not None and by_label != by_text:
         # What a file calls its choices (choice0, choice1, ...; ARC's labels), its key goes by.
-        if key.labels is not None and str(answer).strip() in key.labels:
+        if key.first is not None or (key.labels and str(answer).strip() in key.labels):
             return by_label
         if convention.by is None:
             raise MalformedError(f"the answer '{answer}' could mean 2 different choices")
@@ -109,7 +129,21 @@ def _is_absent(answer: Any) -> bool:
     return answer is None or answer == [] or (isinstance(answer, str) and not answer.strip())
 
 
-def _by_label(key: Key, first: int) -> int | None:
+def _number(key: Key) -> int | None:
+    """Returns the place that an answer is, as it stands."""
+    if key.labels is not None or isinstance(key.answer, bool):
+        return None
+    found = _NUMBER.fullmatch(str(key.answer).strip())
+    return int(found[1]) if found else None
+
+
+def _may_count(key: Key) -> bool:
+    place = _number(key)
+    last = len(key.choices) - (0 if key.first else 1)
+    return place is not None and (key.first or 0) <= place <= last
+
+
+def _by_label(key: Key, first: int | None) -> int | None:
     """Returns the choice that an answer names by its letter, number or label."""
     if isinstance(key.answer, bool) or not isinstance(key.answer, int | str):
         return None
@@ -119,8 +153,10 @@ def _by_label(key: Key, first: int) -> int | None:
             return list(key.labels).index(answer)
         if key.labels[0].isdigit() and _NUMBER.fullmatch(answer):
             return None
-    if _NUMBER.fullmatch(answer):
-        place = int(answer) - first
+    if number := _NUMBER.fullmatch(answer):
+        if first is None:
+            return None
+        place = int(number[1]) - first
     elif found := _LETTER.fullmatch(answer):
         place = string.ascii_uppercase.index(found[1].upper())
     elif (found := _LETTER_AND_TEXT.fullmatch(answer)) is not None:
@@ -142,19 +178,19 @@ def _by_text(key: Key) -> int | None:
     return same[0] if len(same) == 1 else None
 
 
-def _first_number(keys: Sequence[Key]) -> int:
-    """Returns 1 where places can only be counted from 1: none is 0, and one is past the end."""
+def _first_number(keys: Sequence[Key]) -> int | None:
+    """Returns what places count from; None where the few there are contradict their columns."""
+    said = next((key.first for key in keys if key.first is not None), 0)
     places = [
-        (int(str(key.answer).strip()), len(key.choices))
+        (place, len(key.choices))
         for key in keys
-        if key.labels is None
-        and not isinstance(key.answer, bool)
-        and _NUMBER.fullmatch(str(key.answer).strip())
-        and _by_text(key) is None
+        if (place := _number(key)) is not None and _by_text(key) is None
     ]
+    zero = any(place == 0 for place, _ in places)
     last = any(place == count for place, count in places)
-    fits = all(1 <= place <= count for place, count in places)
-    return 1 if last and fits and len(places) >= MIN_NUMBERS else 0
+    if zero == last or zero == (said == 0):
+        return said
+    return (0 if zero else 1) if len(places) >= MIN_NUMBERS else None
 
 
 def _why_none(answer: str, choices: int) -> str:

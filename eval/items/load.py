@@ -29,9 +29,9 @@ import pyarrow as pa
 from core.questions import KEY_NAMES, QUESTION_NAMES, TOPIC_NAMES, Record, plain_name, read_records
 from core.rejects import Reason, Reject
 from core.schema import MCQ_ITEM
-from eval.items.choices import choices_of, has_choices, truths
+from eval.items.choices import Choices, choices_of, has_choices, truths
 from eval.items.item import Item, MalformedError
-from eval.items.keys import PLAIN, Convention, Key, convention_of, meant
+from eval.items.keys import Convention, Key, convention_of, meant, plain_answer
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,19 @@ def load_items(path: Path) -> tuple[list[Item], list[Reject]]:
     return items, rejects
 
 
-def parse_item(record: Any, fallback_id: str, convention: Convention = PLAIN) -> Item:
+def parse_item(record: Any, fallback_id: str, convention: Convention | None = None) -> Item:
     """Checks one record of any known layout.
 
     Args:
         record: the decoded JSON value, or the cells of a table's row by column name.
         fallback_id: id of a record that brings none.
-        convention: how its file writes its key.
+        convention: how its file writes its key; None: it is all of its file.
 
     Raises:
         ValueError: it is no question; the message says why.
     """
     draft = _draft(Record(0, ""), record, fallback_id, None)
-    return _with_answer(draft, convention)
+    return _with_answer(draft, convention or convention_of([draft.key]))
 
 
 def _draft(source: Record, record: Any, fallback_id: str, pair: tuple[str, ...] | None) -> _Draft:
@@ -124,20 +124,20 @@ def _draft(source: Record, record: Any, fallback_id: str, pair: tuple[str, ...] 
         raise MalformedError("there is no question text")
     answer = _first(by_name, KEY_NAMES)
     if pair is not None and not has_choices(record):
-        choices, labels = pair, None
+        choices = Choices(pair)
         answer = str(answer) if isinstance(answer, bool) else answer
     else:
-        choices, labels = choices_of(holder)
+        choices = choices_of(holder)
     topic = _first(by_name, TOPIC_NAMES)
     item = Item(
         item_id=_item_id(by_name) or fallback_id,
         question=question.strip(),
-        choices=choices,
+        choices=choices.texts,
         topic=topic.strip() if isinstance(topic, str) and topic.strip() else None,
     )
-    if not all(map(_is_unicode, (item.item_id, item.question, item.topic or "", *choices))):
+    if not all(map(_is_unicode, (item.item_id, item.question, item.topic or "", *item.choices))):
         raise MalformedError("a text holds half a surrogate pair")
-    return _Draft(source, item, Key(answer, choices, labels))
+    return _Draft(source, item, Key(plain_answer(answer), *choices))
 
 
 def _finish(draft: _Draft, convention: Convention, seen: set[str], path: Path) -> Item | Reject:

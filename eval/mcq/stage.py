@@ -43,7 +43,7 @@ class McqStage(ShardStage):
 
     name = "eval.mcq"
     description: ClassVar[str] = "Answer multiple-choice questions: weighed or written answers"
-    code_version = 2
+    code_version = 3
     schema = PREDICTION
     row_unit = "question"
     reconcile: ClassVar[str] = "every question is counted once per model and mode"

@@ -58,7 +58,8 @@ _NOT_MODELS = frozenset(
 """Columns that are no model's; the last three are MMLU-Redux's."""
 
 _LETTER = re.compile(r"\(?([A-Za-z])\s*[).:]?")
-_NUMBER = re.compile(r"[0-9]{1,2}")
+# Tables make 2.0 of a 2 where another cell of the column is empty.
+_NUMBER = re.compile(r"([0-9]{1,2})(?:\.0{1,6})?")
 _SHOWN_UNKNOWN = 5
 
 
@@ -115,9 +116,32 @@ def read_prediction(cell: str, item: Item, free_text: bool = False) -> int | Non
         return place if place < len(item.choices) else None
     folded = text.casefold()
     meant = {i for i, choice in enumerate(item.choices) if choice.casefold() == folded}
-    if _NUMBER.fullmatch(text) and int(text) < len(item.choices):
-        meant.add(int(text))
+    number = _number(text)
+    if number is not None and number < len(item.choices):
+        meant.add(number)
     return meant.pop() if len(meant) == 1 else None
+
+
+def _number(text: str) -> int | None:
+    found = _NUMBER.fullmatch(text.strip())
+    return int(found[1]) if found else None
+
+
+def _refuse_from_one(name: str, given: Sequence[tuple[str, Item]], path: Path) -> None:
+    """Refuses numbers that count from 1: read from 0, all of them would be others' places."""
+    places = [
+        (place, len(item.choices))
+        for cell, item in given
+        if (place := _number(cell)) is not None and cell.strip() not in item.choices
+    ]
+    if any(place == 0 for place, _ in places) or not any(place == n for place, n in places):
+        return
+    raise InputError(
+        f"the predictions of {name} are numbers that count from 1: none is 0, and some are past "
+        "the last choice",
+        where=str(path),
+        remedy="write letters, or numbers from 0",
+    )
 
 
 def score_file(predictions: Path, key: Path, free_text: bool = False) -> Submitted:
@@ -129,8 +153,8 @@ def score_file(predictions: Path, key: Path, free_text: bool = False) -> Submitt
         free_text: predictions are whole answers; the letter is looked for in them.
 
     Raises:
-        InputError: a file cannot be read, has no known layout, names a question twice, or nothing
-            of it is in the key.
+        InputError: a file cannot be read, has no known layout, names a question twice, holds
+            numbers that count from 1, or nothing of it is in the key.
     """
     items = load_items(key)[0]
     keyed = [item for item in items if item.answer is not None]
@@ -154,6 +178,9 @@ def score_file(predictions: Path, key: Path, free_text: bool = False) -> Submitt
     found.missing = sum(item.item_id not in cells for item in keyed)
     found.unkeyed = sum(item.answer is None and item.item_id in cells for item in items)
     for name, place in models.items():
+        if not free_text:
+            given = [(row[place], item) for item in keyed if (row := cells.get(item.item_id))]
+            _refuse_from_one(name, given, predictions)
         marked = np.zeros(len(keyed), dtype=np.int8)
         unanswered = 0
         for number, item in enumerate(keyed):

@@ -89,88 +89,127 @@ def place_labels(
     Returns:
         The names that found no place, and are left out: a covered name helps nobody.
     """
-    figure = axes.figure
-    renderer = figure.canvas.get_renderer()
-    scale = figure.dpi / 72
-    frame = _box(axes.get_window_extent(renderer))
-    places = [point[:2] for point in points] or np.empty((0, 2))
-    middles = axes.transData.transform(places)
-    halves = np.array([[point[2] * scale] for point in points]).reshape(-1, 1)
-    squares = np.hstack([middles - halves, middles + halves])
-    placed = [_box(artist.get_window_extent(renderer)) for artist in taken]
+    sheet = _Sheet(axes, points, taken, font_size)
     left_out = []
     for label in labels:
-        style = {
-            "fontsize": font_size,
-            "color": label.colour,
-            "fontweight": "bold" if label.bold else "normal",
-        }
-        trial = axes.annotate(label.text, (label.x, label.y), **style)
-        size = _grown(_box(trial.get_window_extent(renderer)), _AIR * scale)
-        trial.remove()
-        at = axes.transData.transform((label.x, label.y)).tolist()
-        most = inf if label.bold else _MOST_COVERED
-        found = _free_place(at, size, scale, frame, squares, placed, most)
+        found = sheet.free_place(label)
         if found is None:
             left_out.append(label.text)
-            continue
-        box, gap = found
-        placed.append(box)
+        else:
+            sheet.write(label, *found)
+    return left_out
+
+
+class _Sheet:
+    """A drawing as names see it: its frame, the points to keep off, the names that are there."""
+
+    def __init__(
+        self,
+        axes: Any,
+        points: Sequence[tuple[float, float, float]],
+        taken: Sequence[Any],
+        font_size: float,
+    ) -> None:
+        """Takes what :func:`place_labels` takes."""
+        self._axes = axes
+        self._renderer = axes.figure.canvas.get_renderer()
+        self._scale = axes.figure.dpi / 72
+        self._font_size = font_size
+        self._frame = self._extent(axes)
+        places = [point[:2] for point in points] or np.empty((0, 2))
+        middles = axes.transData.transform(places)
+        halves = np.array([[point[2] * self._scale] for point in points]).reshape(-1, 1)
+        self._squares: Sides = np.hstack([middles - halves, middles + halves])
+        self._placed = [self._extent(artist) for artist in taken]
+
+    def free_place(self, label: Label) -> tuple[Box, float] | None:
+        """Returns the place that covers the fewest points, the nearest of equals; or None.
+
+        Returns:
+            The box with the room around it, and the gap to the point, in points of type.
+        """
+        at, size = self._at(label), self._size(label)
+        most_covered = inf if label.bold else _MOST_COVERED
+        best: tuple[float, Box, float] | None = None
+        for gap in _DISTANCES:
+            for number in range(_DIRECTIONS):
+                angle = 2 * pi * number / _DIRECTIONS
+                box = _beside(at, size, angle, gap * self._scale)
+                if not self._is_free(box, at, gap):
+                    continue
+                covered = _covered(box, self._squares) / (self._scale * self._scale)
+                # A point has about 25 square points; a name far off is worse than a point half
+                # covered.
+                cost = covered + 0.8 * gap
+                if covered <= most_covered and (best is None or cost < best[0]):
+                    best = (cost, box, gap)
+        return (best[1], best[2]) if best else None
+
+    def write(self, label: Label, box: Box, gap: float) -> None:
+        """Writes a name into a box; from far off, with a line that later names keep off."""
+        at = self._at(label)
+        self._placed.append(box)
         arrow = None
         if gap >= _LEADER_FROM:
-            squares = np.vstack([squares, [_sides(step) for step in _leader(at, box)]])
+            leader = [_sides(step) for step in _leader(at, box)]
+            self._squares = np.vstack([self._squares, leader])
             line = {"color": label.colour, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
             arrow = {"arrowstyle": "-", "relpos": _nearest_share(at, box)} | line
-        inner = _grown(box, -_AIR * scale)
-        axes.annotate(
-            label.text,
-            (label.x, label.y),
-            xytext=((inner.left - at[0]) / scale, (inner.bottom - at[1]) / scale),
+        inner = _grown(box, -_AIR * self._scale)
+        self._annotate(
+            label,
+            xytext=((inner.left - at[0]) / self._scale, (inner.bottom - at[1]) / self._scale),
             textcoords="offset points",
             ha="left",
             va="bottom",
             arrowprops=arrow,
             zorder=6,
-            **style,
         )
-    return left_out
+
+    def _is_free(self, box: Box, at: Sequence[float], gap: float) -> bool:
+        """Returns whether a name there is within the frame, and off the others with its line."""
+        if not box.within(self._frame) or any(box.overlap(other) > 0 for other in self._placed):
+            return False
+        leader = _leader(at, box) if gap >= _LEADER_FROM else []
+        return not any(step.overlap(other) > 0 for step in leader for other in self._placed)
+
+    def _at(self, label: Label) -> list[float]:
+        point: list[float] = self._axes.transData.transform((label.x, label.y)).tolist()
+        return point
+
+    def _size(self, label: Label) -> Box:
+        """Returns a box as large as the written name with the room around it, wherever it lies."""
+        trial = self._annotate(label)
+        size = _grown(self._extent(trial), _AIR * self._scale)
+        trial.remove()
+        return size
+
+    def _annotate(self, label: Label, **more: Any) -> Any:
+        return self._axes.annotate(
+            label.text,
+            (label.x, label.y),
+            fontsize=self._font_size,
+            color=label.colour,
+            fontweight="bold" if label.bold else "normal",
+            **more,
+        )
+
+    def _extent(self, artist: Any) -> Box:
+        extent = artist.get_window_extent(self._renderer)
+        return Box(float(extent.x0), float(extent.y0), float(extent.x1), float(extent.y1))
 
 
-def _free_place(
-    at: Sequence[float],
-    size: Box,
-    scale: float,
-    frame: Box,
-    squares: Sides,
-    placed: Sequence[Box],
-    most_covered: float,
-) -> tuple[Box, float] | None:
-    """Returns the place that covers the fewest points, the nearest of equals; or None."""
+def _beside(at: Sequence[float], size: Box, angle: float, reach: float) -> Box:
+    """Returns a box of a size, its middle so far off that a gap of ``reach`` pixels is left."""
     width, height = size.right - size.left, size.top - size.bottom
-    best: tuple[float, Box, float] | None = None
-    for gap in _DISTANCES:
-        for number in range(_DIRECTIONS):
-            angle = 2 * pi * number / _DIRECTIONS
-            reach = gap * scale
-            middle_x = at[0] + cos(angle) * (reach + width / 2)
-            middle_y = at[1] + sin(angle) * (reach + height / 2)
-            box = Box(
-                middle_x - width / 2,
-                middle_y - height / 2,
-                middle_x + width / 2,
-                middle_y + height / 2,
-            )
-            if not box.within(frame) or any(box.overlap(other) > 0 for other in placed):
-                continue
-            leader = _leader(at, box) if gap >= _LEADER_FROM else []
-            if any(step.overlap(other) > 0 for step in leader for other in placed):
-                continue
-            covered = _covered(box, squares) / (scale * scale)
-            # A point has about 25 square points; a name far off is worse than a point half covered.
-            cost = covered + 0.8 * gap
-            if covered <= most_covered and (best is None or cost < best[0]):
-                best = (cost, box, gap)
-    return (best[1], best[2]) if best else None
+    middle_x = at[0] + cos(angle) * (reach + width / 2)
+    middle_y = at[1] + sin(angle) * (reach + height / 2)
+    return Box(
+        middle_x - width / 2,
+        middle_y - height / 2,
+        middle_x + width / 2,
+        middle_y + height / 2,
+    )
 
 
 def _covered(box: Box, squares: Sides) -> float:
@@ -209,7 +248,3 @@ def _around(x: float, y: float, half: float) -> Box:
 
 def _grown(box: Box, by: float) -> Box:
     return Box(box.left - by, box.bottom - by, box.right + by, box.top + by)
-
-
-def _box(extent: Any) -> Box:
-    return Box(float(extent.x0), float(extent.y0), float(extent.x1), float(extent.y1))

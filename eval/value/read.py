@@ -180,6 +180,12 @@ def _rows(path: Path) -> list[_Row]:
                 continue
             if not names:
                 names = [re.sub(r"[\s\-]+", "_", cell.strip().lower()) for cell in cells]
+                if twice := next((n for n in names if n and names.count(n) > 1), None):
+                    raise InputError(
+                        f"two columns are named '{twice}'",
+                        where=str(path),
+                        remedy="rename or remove one of them",
+                    )
                 continue
             where = f"{path}, line {reader.line_num}"
             if len(cells) > len(names):

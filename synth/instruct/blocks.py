@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError
+from core.parquet_rows import doubled_column
 
 Kind = Literal["lines", "array", "object", "parquet"]
 
@@ -102,30 +103,40 @@ def file_labels(paths: Sequence[Path]) -> dict[Path, str]:
 def _json_kind(path: Path) -> Kind:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if head.startswith(b"["):
-            return "array"
-        if path.suffix.lower() != ".json":
+        listed = head.startswith(b"[")
+        if not listed and path.suffix.lower() != ".json":
             return "lines"
         file.seek(0)
         first = file.readline(RECORD_BYTES).removeprefix(b"\xef\xbb\xbf")
         more = file.read(_HEAD_BYTES).strip()
-    return "lines" if more and _parses(first) else "object"
-
-
-def _parses(line: bytes) -> bool:
     try:
-        json.loads(line)
+        value = json.loads(first) if more else None
     except (ValueError, RecursionError):
-        return False
-    return True
+        value = None
+    if listed:
+        # Lists of turns, one a line, are no array of records.
+        turns = isinstance(value, list) and any(map(_is_turn, value))
+        return "lines" if turns else "array"
+    return "object" if value is None else "lines"
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.keys() & {"role", "from"})
 
 
 def _parquet_rows(path: Path, block_bytes: int) -> tuple[int, int]:
     """Returns the rows of a file, and how many make a block."""
     try:
-        metadata = pq.ParquetFile(path).metadata
+        file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, error) from error
+    if twice := doubled_column(file.schema_arrow):
+        raise InputError(
+            f"two columns are named '{twice}'",
+            where=str(path),
+            remedy="rename or remove one of them",
+        )
+    metadata = file.metadata
     groups = [metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)]
     row_bytes = max(1, sum(groups) // max(1, metadata.num_rows))
     return metadata.num_rows, max(1, block_bytes // row_bytes)

@@ -6,7 +6,9 @@ format     record
 sharegpt   ``conversations: [{from, value}]``: ShareGPT, Infinity-Instruct, OpenHermes 2.5
 messages   ``messages: [{role, content}]``
 nemotron   ``input`` (messages or a text), ``output``, ``reasoning``, ``system_prompt``
-alpaca     ``instruction``, ``input``, ``output``, ``history``, ``system``
+alpaca     ``instruction``, ``input``, ``output``, ``history``, ``system``; ``prompt`` (a text or
+           turns) with ``completion``, ``response`` or ``chosen``: TRL; ``question`` with
+           ``response``: OpenOrca
 =========  =====================================================================================
 
 In any of them: a content may be a list of parts; a ``system`` or ``system_prompt`` beside the
@@ -43,9 +45,13 @@ _ROLES = {
     "chosen": "assistant",
 }
 _TOOL_ROLES = ("function_call", "tool_call", "observation", "tool", "function", "ipython")
-_WEIGHTS = ("loss_weight", "weight", "train")
+_WEIGHTS = ("loss_weight", "weight", "train", "training", "train_on_turn")
+_MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+"""Beside the turns, in sets of which an answer speaks of what is seen or heard."""
 _ID_KEYS = ("conv_id", "id", "uuid", "conversation_id", "prompt_id")
 _ID_CHARS = 80
+_ASKED = ("instruction", "prompt", "question")
+_ANSWERED = ("output", "response", "completion")
 _SWITCH = {"on": True, "true": True, "off": False, "false": False}
 """Llama-Nemotron's ``reasoning`` says ``on`` or ``off``; other sets say nothing."""
 
@@ -84,6 +90,10 @@ def detect_format(record: Mapping[str, Any]) -> str:
         return "nemotron"
     if "instruction" in keys and keys & {"output", "response", "chosen"}:
         return "alpaca"
+    if ("prompt" in keys and keys & {"completion", "response", "chosen"}) or (
+        {"question", "response"} <= keys
+    ):
+        return "alpaca"
     if "turns" in keys:
         # MT-bench; some questions carry a reference, which is a judge's and no model's answer.
         raise RecordError(
@@ -104,6 +114,8 @@ def read_dialogue(record: Any, format_: str, keep_tools: bool) -> Dialogue:
     Raises:
         RecordError: it holds no conversation of ours; see the module's text.
     """
+    if isinstance(record, list) and record and all(isinstance(turn, Mapping) for turn in record):
+        record = {"conversations" if format_ == "sharegpt" else "messages": record}
     if not isinstance(record, Mapping):
         kind = type(record).__name__
         raise RecordError(Reason.MALFORMED_RECORD, f"a record must be an object, not {kind}")
@@ -111,8 +123,11 @@ def read_dialogue(record: Any, format_: str, keep_tools: bool) -> Dialogue:
     turns = _READERS[name](record)
     if not keep_tools and _tools(record.get("tools")):
         raise RecordError(Reason.TOOL_USE, "the record lists tools")
+    for key in _MEDIA:
+        if record.get(key):
+            raise RecordError(Reason.MALFORMED_RECORD, f"the record shows what is no text: '{key}'")
     dialogue = Dialogue(turns, own_id=_own_id(record))
-    if "chosen" in record:
+    if record.get("chosen") is not None:
         dialogue.notes.append("preference_pairs")
     _tidy(dialogue, _text(record.get("system") or record.get("system_prompt") or "", "system"))
     _check(dialogue)
@@ -153,19 +168,29 @@ def _nemotron(record: Mapping[str, Any]) -> list[Turn]:
 
 def _alpaca(record: Mapping[str, Any]) -> list[Turn]:
     turns: list[Turn] = []
-    for number, pair in enumerate(record.get("history") or []):
+    history = record.get("history") or []
+    if not isinstance(history, list | tuple):
+        raise RecordError(Reason.MALFORMED_RECORD, "'history' is not a list of turns")
+    for number, pair in enumerate(history):
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             detail = f"history {number}: not a question with its answer"
             raise RecordError(Reason.MALFORMED_RECORD, detail)
         turns += _pair(*(_text(part, f"history {number}") for part in pair))
-    asked = _text(record.get("instruction"), "instruction")
-    given = _text(record.get("input") or record.get("context") or "", "input")
-    # A blank line between the two, as in Alpaca's own prompt.
-    question = f"{asked}\n\n{given}" if given.strip() else asked
-    if "chosen" in record:
-        return _with_chosen([*turns, {"role": "user", "content": question}], record)
-    output = record.get("output") if "output" in record else record.get("response")
-    return [*turns, *_pair(question, _text(output, "output"))]
+    named = next((key for key in _ASKED if record.get(key) is not None), _ASKED[0])
+    if isinstance(record.get(named), list):
+        turns += _turns(record[named], named)
+    else:
+        asked = _text(record.get(named), named)
+        given = _text(record.get("input") or record.get("context") or "", "input")
+        # A blank line between the two, as in Alpaca's own prompt.
+        question = f"{asked}\n\n{given}" if given.strip() else asked
+        turns.append({"role": "user", "content": question})
+    if record.get("chosen") is not None:
+        return _with_chosen(turns, record)
+    named = next((key for key in _ANSWERED if record.get(key) is not None), _ANSWERED[0])
+    if isinstance(record.get(named), list):
+        return [*turns, *_turns(record[named], named)]
+    return [*turns, {"role": "assistant", "content": _text(record.get(named), named)}]
 
 
 _READERS = {
@@ -235,8 +260,8 @@ def _first(message: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 def _check_weight(message: Mapping[str, Any], place: str) -> None:
     for key in _WEIGHTS:
         weight = message.get(key)
-        if isinstance(weight, int | float) and float(weight) != 1.0:
-            detail = f"{place}: an answer with {key} {weight}; all answers are trained alike"
+        if isinstance(weight, int | float) and weight != 1:
+            detail = f"{place}: an answer with {key} {weight!s:.20}; all answers are trained alike"
             raise RecordError(Reason.BAD_TURNS, detail)
 
 
@@ -246,6 +271,8 @@ def _tidy(dialogue: Dialogue, system: str) -> None:
         del turns[0]
     if system.strip() and not (turns and turns[0]["role"] == "system"):
         turns.insert(0, {"role": "system", "content": system})
+    elif system.strip() and turns[0]["content"].strip() != system.strip():
+        raise RecordError(Reason.BAD_TURNS, "two system prompts: one beside the turns, one in them")
     answered = next((n for n in range(len(turns), 0, -1) if turns[n - 1]["role"] == "assistant"), 0)
     if answered and answered < len(turns):
         del turns[answered:]

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.json_text import parse_json
+from core.parquet_rows import fault_of, row_values
 from core.rejects import Reason
 from synth.instruct.blocks import RECORD_BYTES, Block, unreadable
 from synth.instruct.json_array import array_elements
@@ -112,7 +114,7 @@ def _parsed(place: str, raw: bytes, whole: bool) -> Record:
         why = limit if len(raw) >= RECORD_BYTES else "the file ends inside of this record"
         return Record(place, RecordError(Reason.MALFORMED_RECORD, why), raw[:_SHOWN_CHARS])
     try:
-        return Record(place, json.loads(raw.decode("utf-8")), raw)
+        return Record(place, parse_json(raw.decode("utf-8")), raw)
     except UnicodeDecodeError as error:
         return Record(place, RecordError(Reason.INVALID_UTF8, str(error)), raw)
     except (ValueError, RecursionError) as error:
@@ -139,17 +141,16 @@ def _group_rows(file: pq.ParquetFile, group: int, row: int, block: Block) -> Ite
     for batch in file.iter_batches(_PARQUET_BATCH_ROWS, row_groups=[group], use_threads=False):
         first = max(block.start - row, 0)
         part = batch.slice(first, max(0, min(block.end - row, batch.num_rows) - first))
-        for number, value in enumerate(_values(part), row + first):
-            yield Record(f"{block.label}:{number}", value)
+        for number, value in enumerate(row_values(part), row + first):
+            yield Record(f"{block.label}:{number}", _value(value))
         row += batch.num_rows
         if row >= block.end:
             return
 
 
-def _values(batch: pa.RecordBatch) -> list[Any]:
-    try:
-        return list(batch.to_pylist())
-    except UnicodeDecodeError as error:
-        if batch.num_rows == 1:
-            return [RecordError(Reason.INVALID_UTF8, str(error))]
-    return [value for n in range(batch.num_rows) for value in _values(batch.slice(n, 1))]
+def _value(value: Any) -> Any:
+    if isinstance(value, UnicodeDecodeError):
+        return RecordError(Reason.INVALID_UTF8, str(value))
+    if isinstance(value, Exception):
+        return RecordError(Reason.MALFORMED_RECORD, f"the row cannot be read: {fault_of(value)}")
+    return value

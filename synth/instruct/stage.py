@@ -103,7 +103,7 @@ class InstructStage(ShardStage):
 
     name = "synth.instruct"
     description = "General instruction conversations read from files and filtered."
-    code_version = 2
+    code_version = 3
     row_unit = "conversation"
     schema = CONVERSATION
 

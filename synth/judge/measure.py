@@ -118,7 +118,7 @@ def read_planted(path: Path) -> list[Planted]:
     found = []
     number = 0
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         for number, line in enumerate(lines, 1):  # noqa: B007 - the error names it
             row = json.loads(line)
             values = [row[key] for key in _KEYS]

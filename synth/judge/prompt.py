@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
-
 from core.errors import InputError
 from core.llm import GenerateRequest
+from core.prompt_template import PromptTemplate
 from core.recipe.judge import SCORE_SCALE, JudgePrompt, Judging
 from core.stage import StageContext
 from synth.judge.examples import EXAMPLES_FILE, Example, choose_examples, read_examples
@@ -27,6 +25,10 @@ COMPLETION_TOKENS = 16
 """Of a completion: ``5, 5, 5, 5]`` is 11 tokens with spaces."""
 
 _FIELD = re.compile(r"\{([a-z0-9_]+)\}")
+_REMEDY = (
+    "name a Jinja template that knows question, answer, title, passage, examples, explain, "
+    "scale and domain (see synth/prompts/judge_schema.md), or a .jsonl file in FastChat's format"
+)
 _FASTCHAT_FIELDS = ("question", "answer", "title", "passage")
 
 
@@ -56,15 +58,22 @@ class Prompter:
         self._seed = ctx.seed
         self._examples = [] if judging.mode == "rating" else _chosen(judging, ctx)
         self._system = ""
-        self._template: Template | None = None
+        self._template: PromptTemplate | None = None
         self._fastchat = ""
         path = template_file(judging, ctx)
         if path.suffix == ".jsonl":
             assert judging.prompt is not None
             self._system, self._fastchat = _read_fastchat(path, judging.prompt)
         else:
-            self._template = _read_template(path)
-            self._render(Asked("", ""), str(path))
+            # A template may ask whether there is a passage.
+            seen = Asked("", "", *(("Stars", "Text.") if judging.passage else ()))
+            self._template = PromptTemplate(
+                _read_template(path),
+                self._values(seen),
+                ("question", "answer"),
+                where=str(path),
+                remedy=_REMEDY,
+            )
 
     def request(self, asked: Asked) -> GenerateRequest:
         """Returns what the judge is asked about one pair."""
@@ -74,7 +83,7 @@ class Prompter:
         if judging.mode == "completion":
             # A line break in a pair could end its turn and pretend a verdict.
             asked = Asked(*(" ".join(t.split()) for t in _texts(asked)))
-        prompt = self._render(asked, "the judge's prompt")
+        prompt = self._render(asked)
         inputs = {
             "question": asked.question,
             "answer": asked.answer,
@@ -99,25 +108,21 @@ class Prompter:
             seed=self._seed,
         )
 
-    def _render(self, asked: Asked, where: str) -> str:
+    def _render(self, asked: Asked) -> str:
         if self._template is None:
             values = vars(asked)
             return _FIELD.sub(lambda found: values[found[1]], self._fastchat)
+        return self._template.fill(self._values(asked))
+
+    def _values(self, asked: Asked) -> dict[str, Any]:
         judging = self._judging
-        try:
-            return self._template.render(
-                **vars(asked),
-                examples=[_shown(example, judging.explain) for example in self._examples],
-                explain=judging.explain,
-                scale=judging.scale,
-            )
-        except TemplateError as error:
-            raise InputError(
-                f"the template cannot be filled in: {error}",
-                where=where,
-                remedy="a judge's template knows question, answer, title, passage, examples, "
-                "explain and scale",
-            ) from error
+        return {
+            **vars(asked),
+            "examples": [_shown(example, judging.explain) for example in self._examples],
+            "explain": judging.explain,
+            "scale": judging.scale,
+            "domain": judging.domain,
+        }
 
 
 def scores_schema(explain: bool) -> dict[str, Any]:
@@ -193,18 +198,12 @@ def _shown(example: Example, explain: bool) -> dict[str, Any]:
     }
 
 
-def _read_template(path: Path) -> Template:
+def _read_template(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-        # Plain text for a model, not HTML; a stranger's file may not reach into Python.
-        environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-        return environment.from_string(text)
-    except (OSError, UnicodeError, TemplateError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
         raise InputError(
-            f"this is no template: {error}",
-            where=str(path),
-            remedy="name a Jinja template (see synth/prompts/judge_schema.md), or a .jsonl file in "
-            "FastChat's format",
+            f"this is no template: {error}", where=str(path), remedy=_REMEDY
         ) from error
 
 
@@ -212,7 +211,7 @@ def _read_fastchat(path: Path, prompt: JudgePrompt) -> tuple[str, str]:
     """Returns the system prompt and the template of a file in FastChat's format."""
     rows: dict[str, Mapping[str, Any]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
         for row in (json.loads(line) for line in lines if line.strip()):
             rows[str(row["name"])] = row
         if prompt.name not in rows:
@@ -223,7 +222,9 @@ def _read_fastchat(path: Path, prompt: JudgePrompt) -> tuple[str, str]:
         unknown = set(_FIELD.findall(template)) - set(_FASTCHAT_FIELDS)
         if unknown:
             raise ValueError(f"a judge of pairs has no {', '.join(sorted(unknown))} to fill in")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if lacking := {"question", "answer"} - set(_FIELD.findall(template)):
+            raise ValueError(f"it never shows the {min(lacking)}")
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(
             f"this prompt cannot be used: {type(error).__name__}: {error}",
             where=str(path),

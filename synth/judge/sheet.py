@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import heapq
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,7 +261,8 @@ def _read_rows(path: Path, scale: int) -> Iterator[dict[str, Any]]:
     head = text.partition("\n")[0]
     # Where the comma is the decimal mark, spreadsheets part cells by semicolons.
     delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    # Not by splitlines: a form feed or U+2028 in a text ends no row.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = [name for name in CRITERIA if HUMAN + name in (reader.fieldnames or [])]
     if "qa_id" not in (reader.fieldnames or []) or not names:
         raise InputError(

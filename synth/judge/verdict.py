@@ -18,7 +18,8 @@ CRITERIA = ("correctness", "stand_alone", "pertinence", "overall")
 """AstroMLab 3, section III.1, in its order."""
 
 _COMPLETION = re.compile(r"\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
-_RATING = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+# No bracket inside, so that a text of nothing but brackets takes no longer than any other.
+_RATING = re.compile(r"\[\[([^\[\]]*)\]\]")
 _SHOWN_CHARS = 80
 
 

@@ -101,7 +101,9 @@ class MetadataStage(ShardStage):
             InputError: a file of the user's cannot be used.
         """
         own = self._section.wording
-        self._wording = read_wording(ctx.path(own) if own else WORDING_FILE, MetadataWording)
+        self._wording = read_wording(
+            ctx.path(own) if own else WORDING_FILE, MetadataWording, self._section.domain
+        )
         parts = Pool(ctx.seed, MAX_PARTS)
         self._index = CorpusIndex(_all_papers(ctx.folder(self.inputs[0]), parts))
         self._made_up = MadeUp(parts.papers(), self._index)

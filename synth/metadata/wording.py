@@ -30,7 +30,7 @@ FACTS = frozenset(
 """What templates may name."""
 
 T = TypeVar("T")
-W = TypeVar("W", bound=Section)
+W = TypeVar("W", bound="Wording")
 
 # Starts of a question that stay capital after "Hello,".
 _KEPT_CAPITAL = re.compile(r"I\b|[^A-Z]|[A-Z][A-Z]")
@@ -126,10 +126,16 @@ class Ask(Section):
     answers: list[Template] = Field(min_length=1)
 
 
-class MetadataWording(Section):
-    """The file ``synth/prompts/metadata.yaml``, or one like it."""
+class Wording(Section):
+    """A file of templates."""
 
     preambles: list[str] = Field(min_length=1)
+    """Said before a question; they may name ``{domain}``."""
+
+
+class MetadataWording(Wording):
+    """The file ``synth/prompts/metadata.yaml``, or one like it."""
+
     names: list[Template] = Field(min_length=1)
     asks: dict[str, Ask] = Field(min_length=1)
     unknown: list[Template] = Field(min_length=1)
@@ -142,10 +148,9 @@ class MetadataWording(Section):
         return self
 
 
-class SummaryWording(Section):
+class SummaryWording(Wording):
     """The file ``synth/prompts/summary_questions.yaml``, or one like it."""
 
-    preambles: list[str] = Field(min_length=1)
     names: dict[str, list[Template]] = Field(min_length=1)
     """By the document's kind."""
     long: Ask
@@ -154,14 +159,21 @@ class SummaryWording(Section):
     """For one or two sentences."""
 
 
-def read_wording(path: Path, kind: type[W]) -> W:
+def read_wording(path: Path, kind: type[W], domain: str) -> W:
     """Reads a file of templates.
+
+    Args:
+        path: of the file.
+        kind: what it holds.
+        domain: put for ``{domain}`` in its preambles.
 
     Raises:
         InputError: it cannot be read, or is not such a file.
     """
     try:
-        return kind.model_validate(read_yaml(path.read_text(encoding="utf-8")))
+        read = kind.model_validate(read_yaml(path.read_text(encoding="utf-8")))
+        preambles = [preamble.replace("{domain}", domain) for preamble in read.preambles]
+        return read.model_copy(update={"preambles": preambles})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

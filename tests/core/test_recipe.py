@@ -13,7 +13,7 @@ from core.errors import RecipeError
 from core.recipe import Recipe, load_recipe
 from core.recipe.eval import Eval
 from core.recipe.sources import ArxivSource, FilesSource
-from core.recipe.train import Base, TinyModel, Trainer
+from core.recipe.train import Base, TinyModel, Train, Trainer
 
 GOOD = """\
 name: demo
@@ -121,13 +121,46 @@ def test_a_value_that_does_not_fit(write: Write, old: str, new: str, key: str, l
     [
         ("[{kind: text, name: a, paths: [x]}, {kind: pdf, name: a, paths: [y]}]", "two sources"),
         ("[{kind: text, name: a/b, paths: [x]}]", "may not hold a slash"),
+        ("[{kind: text, name: ' ', paths: [x]}]", "name ' ' is empty"),
+        ('[{kind: text, name: "a\\nb", paths: [x]}]', "cannot be shown"),
+        (f"[{{kind: text, name: {'x' * 61}, paths: [x]}}]", "over 60 characters"),
         ("[{kind: arxiv, metadata: m.json}]", "name a folder of PDFs"),
+        ("[{kind: arxiv, metadata: m, pdfs: p, exclude_doi: '('}]", "no regular expression"),
+        (
+            "[{kind: arxiv, metadata: m, pdfs: p, created_from: 2020-01-02, "
+            "created_until: 2020-01-01}]",
+            "no paper is in that window",
+        ),
         ("[{kind: wikipedia, dump: d, roots: [Stars]}]", "needs the tables"),
     ],
 )
 def test_sources_that_cannot_be(write: Write, sources: str, what: str) -> None:
     text = f"name: demo\nrun_dir: runs/demo\ncorpus:\n  sources: {sources}\n"
     assert what in _error(write(text)).what
+
+
+@pytest.mark.parametrize("key", ["root", "run_dir"])
+@pytest.mark.parametrize("value", ['"a\\0b"', "x" * 1001])
+def test_a_place_that_can_be_none(write: Write, key: str, value: str) -> None:
+    error = _error(write(GOOD + "root: .\n"), f"{key}={value}")
+    assert "is no path" in error.what
+    assert error.where.endswith(f"key {key}")
+
+
+def test_the_run_is_not_written_over_the_project(write: Write, checkout: Path) -> None:
+    assert "packages" in _error(write(GOOD + f"root: {checkout}\n"), "run_dir=.").what
+
+
+def test_values_that_cannot_be_shown(write: Write) -> None:
+    assert "does not fit" in _error(write(GOOD + f"seed: 0x{'F' * 5000}\n")).what
+    assert "an alias stands inside" in _error(write(GOOD), "seed=&a [*a]").what
+
+
+def test_aliases_of_aliases_are_no_recipe(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.recipe.load._MAX_VALUES", 1000)
+    names = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)]
+    assert "more than 1,000 values" in _error(write("a0: &a0 [x]\n" + "".join(names))).what
+    assert "recursion" in _error(write("a: &a [*a]\n")).what
 
 
 def test_a_missing_key(write: Write) -> None:
@@ -300,6 +333,17 @@ def test_arxiv_dates_are_dates(write: Write) -> None:
 def test_values_that_do_not_go_together(section: Any, values: dict[str, Any], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         section.model_validate(values)
+
+
+def test_a_run_starts_where_the_one_before_it_ended() -> None:
+    base = {"tiny": {}}
+    for given in ({}, {"epochs": 2}):
+        runs = {name: dict(given) for name in ("sft", "instruct", "control")}
+        train = Train.model_validate({"base": base, **(runs if given else {})})
+        assert (train.cpt.init, train.sft.init) == ("train.base", "train.cpt")
+        assert (train.instruct.init, train.control.init) == ("train.cpt", "train.sft")
+    other = Train.model_validate({"base": base, "sft": {"init": "train.base"}})
+    assert other.sft.init == "train.base"
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,25 @@ def test_an_unknown_architecture(base: Path, odd: Path) -> None:
     assert "no known architecture" in refused(base, odd).what
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("hidden_size", "big"), ("use_cache", None), ("dtype", []), ("head_dim", [])]
+)
+def test_a_setting_that_is_none(base: Path, odd: Path, key: str, value: Any) -> None:
+    change_json(odd / "config.json", **{key: value})
+    assert "config.json in" in refused(base, odd).what
+
+
+def test_a_voice_is_checked_before_the_weights_are_merged(odd: Path, tmp_path: Path) -> None:
+    from merge.run import merge_models
+
+    section = Merge(method="slerp", t=0.5, models=[{"model": "a"}, {"model": "b"}])
+    for text, what in (("{", "cannot be read as JSON"), ('{"eos_token_id": "x"}', "eos_token_id")):
+        (odd / "generation_config.json").write_text(text)
+        with pytest.raises(InputError, match=what):
+            merge_models(section, {"a": odd, "b": odd}, 1, None, tmp_path / "out", "merge.merged")
+    assert not (tmp_path / "out").exists()
+
+
 def test_biases_that_mergekit_would_lose(
     tmp_path: Path, merge_tokenizer: PreTrainedTokenizerFast
 ) -> None:

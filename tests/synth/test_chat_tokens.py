@@ -6,9 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from core.chat import render_text
+from core.errors import InputError
 from core.recipe.chat import Chat, Reasoning
 from core.recipe.train import TinyModel
 from core.rejects import Reason
@@ -205,6 +207,19 @@ def test_the_stage(
         "reasoning": {"on": "detailed thinking on", "off": None, "off_sets": None},
         "too_long": "reject",
     }
+
+
+def test_another_chat_form_is_an_error(context: StageContext, put_shard: PutShard) -> None:
+    letters = {letter: n for n, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    plain = Tokenizer(models.BPE(letters, []))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    folder = context.folder("train.base") / "model"
+    PreTrainedTokenizerFast(tokenizer_object=plain).save_pretrained(folder)
+    chat = Chat(sequence_length=256)
+    stage = ChatTokensStage("synth.sft_tokens", "synth.conversations", "train.base", chat)
+    unit = put_shard("synth.conversations", _table(_turns("Hi", "Hello")))
+    with pytest.raises(InputError, match=r"has no <\|begin_of_text\|>.*<\|eot_id\|>: it is not"):
+        stage.process(unit, context)
 
 
 def test_a_shard_may_lose_all_its_conversations(tokenizer: PreTrainedTokenizerFast) -> None:

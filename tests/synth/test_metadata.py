@@ -48,7 +48,7 @@ def papers(count: int) -> list[Paper]:
 
 def questioner(listed: list[Paper], share: float = 0.0, real: tuple[Paper, ...] = ()) -> Questioner:
     index = CorpusIndex(listed)
-    wording = read_wording(WORDING_FILE, MetadataWording)
+    wording = read_wording(WORDING_FILE, MetadataWording, "astronomy")
     return Questioner(wording, index, Outside(MadeUp(listed, index), real, share, 0.5), None)
 
 
@@ -151,7 +151,7 @@ def test_other_documents_are_known_by_title() -> None:
 
 
 def test_the_wording_that_comes_along_has_enough_of_everything() -> None:
-    wording = read_wording(WORDING_FILE, MetadataWording)
+    wording = read_wording(WORDING_FILE, MetadataWording, "astronomy")
     questions = [q for asked in wording.asks.values() for q in asked.questions]
     assert len(questions) == len(set(questions)) >= 40
     assert len(wording.names) >= 15
@@ -203,11 +203,11 @@ def test_sentences_start_with_a_capital_and_go_on_with_a_small_letter() -> None:
 def test_a_file_of_templates_that_cannot_be_used(
     tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
-    good = read_wording(WORDING_FILE, MetadataWording).model_dump()
+    good = read_wording(WORDING_FILE, MetadataWording, "astronomy").model_dump()
     path = tmp_path / "own.yaml"
     path.write_text(json.dumps(good | change))
     with pytest.raises(InputError) as caught:
-        read_wording(path, MetadataWording)
+        read_wording(path, MetadataWording, "astronomy")
     assert said in caught.value.what
     assert caught.value.where == str(path)
 
@@ -217,7 +217,7 @@ def test_a_file_that_is_no_yaml_mapping(tmp_path: Path, text: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(text)
     with pytest.raises(InputError):
-        read_wording(path, MetadataWording)
+        read_wording(path, MetadataWording, "astronomy")
 
 
 # --- What the corpus holds

@@ -138,6 +138,8 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
         ("Line\n{% if %}", "line 2"),
         ("{{ chapter }}", "'chapter' is undefined"),
         ("{{ passage.__class__.__mro__ }}", "unsafe"),
+        ("Ask about this: {passage}", "never shows the passage"),
+        ("{{ passage }}{{ title / 2 }}", "unsupported operand"),
     ],
 )
 def test_a_broken_prompt_says_where(tmp_path: Path, template: str, told: str) -> None:

@@ -325,13 +325,14 @@ def test_own_prompts(context: StageContext) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ nothing }}", "{% for %}", "{{ title.__class__.__mro__[1].__subclasses__() }}"]
-)
+    "text", ["{{ nothing }}", "{% for %}", "{{ title.__class__.__mro__[1].__subclasses__() }}",
+     "Sum up {text}", "{{ text + 1 }}", "{% include 'x' %}"],
+)  # fmt: skip
 def test_prompts_that_cannot_be_used(context: StageContext, text: str) -> None:
     context.root.joinpath("own.md").write_text(text)
     with pytest.raises(InputError) as caught:
         SummaryRequests(section(prompts={"part": "own.md"}), context)
-    assert caught.value.where.endswith("own.md")
+    assert "own.md" in caught.value.where
     with pytest.raises(InputError, match="cannot use this prompt"):
         SummaryRequests(section(prompts={"part": "none.md"}), context)
 
@@ -488,7 +489,7 @@ def test_configurations(context: StageContext) -> None:
 
 
 def test_prompts_vary_and_name_the_document() -> None:
-    wording = read_wording(WORDING_FILE, SummaryWording)
+    wording = read_wording(WORDING_FILE, SummaryWording, "astronomy")
     meta = {"authors": "A. Name, B. Other and C. Third"}
     paper = paper_of("arxiv:0904.0001", "Spots", date(2009, 4, 2), meta)
     asked = [summary_messages(paper, "LONG", "BRIEF", wording, 0.25, f"{n}") for n in range(400)]
@@ -512,7 +513,7 @@ def test_prompts_vary_and_name_the_document() -> None:
     ],
 )
 def test_documents_of_other_kinds(doc_id: str, meta: dict[str, Any], named: str) -> None:
-    wording = read_wording(WORDING_FILE, SummaryWording)
+    wording = read_wording(WORDING_FILE, SummaryWording, "astronomy")
     paper = paper_of(doc_id, "Spots", None, meta)
     for n in range(30):
         messages = summary_messages(paper, "LONG", "BRIEF", wording, 0.2, f"{n}")

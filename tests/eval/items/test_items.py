@@ -28,8 +28,9 @@ def read_one(tmp_path: Path, **changes: object) -> tuple[list[dict[str, object]]
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [("A", 0), ("b", 1), (0, 0), (1, 1), ("1", 1), ("that", 1), (None, None), ("", None)],
-)
+    [("A", 0), ("b", 1), (0, 0), (1, 1), ("1", 1), ("that", 1), (None, None), ("", None),
+     (1.0, 1), ("1.0", 1), ([1.0], 1), (float("nan"), None)],
+)  # fmt: skip
 def test_answer_forms(tmp_path: Path, answer: object, expected: int | None) -> None:
     rows, rejects = read_one(tmp_path, answer=answer, topic="T")
     assert rejects == []
@@ -47,7 +48,9 @@ def test_answer_forms(tmp_path: Path, answer: object, expected: int | None) -> N
         ({"answer": -1}, "none of the 2 choices"),
         ({"answer": "AB"}, "several answers"),
         ({"answer": True}, "neither a letter nor"),
-        ({"answer": 1.0}, "neither a letter nor"),
+        ({"answer": 1.5}, "neither a letter nor"),
+        ({"answer": "1.5"}, "none of the 2 choices"),
+        ({"choices": [{"text": "x", "correct": True}, {"text": "y"}]}, "choices with correct"),
         ({"answer": "A", "choices": ["B", "A"]}, "could mean 2"),
         ({"answer": "1", "choices": ["1", "0"]}, "could mean 2"),
         ({"choices": ["one"]}, "1 choices"),
@@ -108,10 +111,18 @@ def test_csv_with_letters_bom_and_no_key(tmp_path: Path) -> None:
 
 
 def test_csv_with_numbers(tmp_path: Path) -> None:
-    text = b"question,choice0,choice1,answer\nWhy?,x,y,1\nWh\xff?,x,y,0\nHow?,x,y,2\n"
+    text = b"question,choice0,choice1,answer\nWhy?,x,y,1\nWh\xff?,x,y,0\nHow?,x,y,3\n"
     table, rejects = read_items(write(tmp_path, text, "q.csv"))
     assert table.column("answer").to_pylist() == [1]
     assert [r.reason for r in rejects] == [Reason.INVALID_UTF8, Reason.MALFORMED_RECORD]
+
+
+def test_a_key_twice_in_an_object(tmp_path: Path) -> None:
+    line = '{"question": "Why?", "choices": ["x", "y"], "answer": "A", "answer": "B"}'
+    _, rejects = read_items(write(tmp_path, line))
+    assert [r.detail for r in rejects] == ["not JSON: the key 'answer' stands twice in one object"]
+    with pytest.raises(InputError, match="'answer' stands twice"):
+        read_items(write(tmp_path, f"[{line}]", "q.json"))
 
 
 def test_unknown_csv_names_its_columns(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.benchmark_text import read_benchmark
 from core.errors import InputError
 from core.rejects import Reason
 from eval.items import Item, load_items
@@ -275,6 +276,58 @@ def test_places_that_count_from_one(tmp_path: Path) -> None:
     items, rejects = load(tmp_path, numbered, "q.csv")
     assert [i.answer for i in items] == [0, 1]
     assert "none of the 2 choices" in rejects[0]
+
+
+def test_numbers_that_contradict_the_columns(tmp_path: Path) -> None:
+    def table(names: str, places: list[int]) -> str:
+        rows = [f"Q{n},p,q,r,s,{place}" for n, place in enumerate(places)]
+        return "\n".join([f"question,{names},answer", *rows])
+
+    from_0, from_1 = "choice0,choice1,choice2,choice3", "option1,option2,option3,option4"
+    many = MIN_NUMBERS // 4
+    for names, places in (
+        (from_0, [1, 2, 3, 4]),
+        (from_1, [0, 1, 2, 3]),
+        ("A,B,C,D", [1, 2, 3, 4]),
+    ):
+        items, rejects = load(tmp_path, table(names, places * many), "q.csv")
+        assert [i.answer for i in items] == [0, 1, 2, 3] * many
+        assert rejects == []
+        # Too few to tell a file that counts the other way from one with a mistake.
+        items, rejects = load(tmp_path, table(names, places), "q.csv")
+        assert items == []
+        assert sum("may count from 0 or from 1" in r for r in rejects) == 3
+
+
+def test_a_file_of_several_lists(tmp_path: Path) -> None:
+    ask = {"question": "Why?", "choices": ["p", "q"], "answer": 1}
+    with pytest.raises(InputError, match="2 lists in this file hold questions"):
+        load(tmp_path, json.dumps({"dev": [ask], "test": [ask, ask]}), "q.json")
+    others = {"topics": [{"name": "n"}] * 3, "items": [ask]}
+    assert [i.answer for i in load(tmp_path, json.dumps(others), "q.json")[0]] == [1]
+    by_name = {"x": ask, "y": ask | {"id": "own"}}
+    items, _ = load(tmp_path, json.dumps(by_name), "q.json")
+    assert [i.item_id for i in items] == ["x", "own"]
+
+
+def test_parquet_cells_that_python_cannot_hold(tmp_path: Path) -> None:
+    raw = pa.array([b"Why?", b"caf\xe9", b"Who?"], pa.binary())
+    texts = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2])
+    days = pa.array([None, None, 2**62], pa.timestamp("us"))
+    table = {"question": texts, "choices": pa.array([["p", "q"]] * 3), "answer": [1.0] * 3}
+    pq.write_table(pa.table({**table, "created": days}), tmp_path / "q.parquet")
+    items, rejects = load_items(tmp_path / "q.parquet")
+    assert [(i.question, i.answer) for i in items] == [("Why?", 1)]
+    assert [r.reason for r in rejects] == [Reason.INVALID_UTF8, Reason.MALFORMED_RECORD]
+    with pytest.raises(InputError, match="row 2 of this benchmark cannot be read"):
+        read_benchmark("b", tmp_path / "q.parquet")
+    names = ["question", "choices", "answer", "answer"]
+    twice = pa.table(
+        [texts.slice(0, 1), pa.array([["p", "q"]]), pa.array([0]), pa.array([1])], names
+    )
+    pq.write_table(twice, tmp_path / "q.parquet")
+    with pytest.raises(InputError, match="two columns are named 'answer'"):
+        load_items(tmp_path / "q.parquet")
 
 
 def test_the_file_decides_what_one_answer_leaves_open(tmp_path: Path) -> None:

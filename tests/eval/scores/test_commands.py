@@ -88,8 +88,8 @@ def test_score_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "[bold]m" in done.output
     assert "2 of 2" in done.output
-    assert "1 rows are of no question of the key: 9" in done.output
-    assert "1 rows are of questions without a key" in done.output
+    assert "rows of no question of the key: 1 (9)" in done.output
+    assert "rows of questions without a key: 1" in done.output
     record = json.loads(call("score-file", str(given), str(key), "--json").output)
     assert [m["accuracy"] for m in record["models"]] == [1.0, 0.5]
     assert record["paired"][0]["p_value"] == 1.0

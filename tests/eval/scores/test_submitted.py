@@ -67,7 +67,7 @@ def test_our_own_submission_with_gaps_and_strangers(write: Write) -> None:
 @pytest.mark.parametrize(
     ("cell", "choice"),
     [
-        (" A", 0), ("(c)", 2), ("B.", 1), ("D)", 3), ("2", 2), ("7", None), ("E", None),
+        (" A", 0), ("(c)", 2), ("B.", 1), ("D)", 3), ("2", 2), ("2.0", 2), ("7", None), ("E", None),
         ("", None), ("To", None), ("A or B", None), ("they met", 3), ("4", None), ("1", None),
     ],
 )  # fmt: skip
@@ -87,6 +87,7 @@ def test_cells(cell: str, choice: int | None) -> None:
         ("item_id,prediction\n91,A\n", "none of 1 rows is of a question of the key"),
         ("question,answer\nWhat is M31?,A\n", "no column holds predictions"),
         ("item_id,m,m\n1,A,B\n", "two columns have one name"),
+        ("item_id,m\n1,1\n2,4\n", "the predictions of m are numbers that count from 1"),
         ("", "no known layout"),
         ("item_id,prediction\n", "none of 0 rows"),
     ],

@@ -62,6 +62,7 @@ def test_percent_signs_quotes_tabs_and_typeset_minus(tmp_path: Path) -> None:
         ("model,score\n", "no model"),
         ("", "no column 'model'"),
         ("model,score\nA, big,80\n", "3 cells under 2 columns"),
+        ("model,score,Score\nA,80,70\n", "two columns are named 'score'"),
     ],
 )
 def test_refused_scores(tmp_path: Path, text: str, what: str) -> None:

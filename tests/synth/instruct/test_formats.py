@@ -62,11 +62,20 @@ def _read(record: Any, format_: str = "auto", keep_tools: bool = False) -> Dialo
             [Q, A, Q, A],
         ),
         ({"instruction": "What is Io?", "context": "", "response": "A moon."}, [Q, A]),
+        ({"instruction": "What is Io?", "output": "A moon.", "chosen": None}, [Q, A]),
+        # TRL, OpenOrca
+        ({"prompt": "What is Io?", "completion": "A moon."}, [Q, A]),
+        ({"prompt": [S, Q], "completion": [A]}, [S, Q, A]),
+        ({"system_prompt": "Be brief.", "question": "What is Io?", "response": "A moon."},
+         [S, Q, A]),
+        # The turns alone
+        ([Q, A], [Q, A]),
+        ({"messages": [S, Q, A], "system": "Be brief. "}, [S, Q, A]),
         # A user who gets no answer
         ({"messages": [Q, A, Q]}, [Q, A]),
     ],
-)
-def test_turns(record: dict[str, Any], expected: list[dict[str, str]]) -> None:
+)  # fmt: skip
+def test_turns(record: Any, expected: list[dict[str, str]]) -> None:
     assert _read(record).turns == expected
 
 
@@ -78,6 +87,8 @@ def test_turns(record: dict[str, Any], expected: list[dict[str, str]]) -> None:
         {"messages": [Q], "chosen": [Q, A], "rejected": [Q, A]},
         {"conversations": [HUMAN], "chosen": "A moon.", "rejected": "No idea."},
         {"instruction": "What is Io?", "input": "", "chosen": "A moon.", "rejected": "No idea."},
+        {"prompt": "What is Io?", "chosen": "A moon.", "rejected": "No idea."},
+        {"prompt": "What is Io?", "chosen": [Q, A], "rejected": [Q, A]},
     ],
 )
 def test_of_a_preference_pair_the_chosen_answer(record: dict[str, Any]) -> None:
@@ -160,6 +171,18 @@ TOOLS = [{"name": "search"}]
             Reason.MALFORMED_RECORD,
             "history 0",
         ),
+        (
+            {"instruction": "x", "output": "x", "history": True},
+            Reason.MALFORMED_RECORD,
+            "'history' is not a list",
+        ),
+        (
+            {"messages": [Q, A], "images": ["x.png"]},
+            Reason.MALFORMED_RECORD,
+            "the record shows what is no text: 'images'",
+        ),
+        ({"messages": [S, Q, A], "system": "x"}, Reason.BAD_TURNS, "two system prompts"),
+        ({"messages": [Q, {**A, "weight": 10**400}]}, Reason.BAD_TURNS, "turn 1: an answer with w"),
         ({"messages": [Q, A], "system": 5}, Reason.MALFORMED_RECORD, "'system' is not text"),
         # turns
         ({"messages": []}, Reason.BAD_TURNS, "no user turn"),

@@ -81,6 +81,7 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
         (b"{broken", Reason.MALFORMED_RECORD, "no JSON: JSONDecodeError"),
         (b"[" * 100_000, Reason.MALFORMED_RECORD, "no JSON: RecursionError"),
         (b'{"n": ' + b"1" * 5000 + b"}", Reason.MALFORMED_RECORD, "no JSON: ValueError"),
+        (b'{"n": 1, "n": 2}', Reason.MALFORMED_RECORD, "no JSON: DoubledKeyError: the key 'n'"),
         (b'{"n": "caf\xe9"}', Reason.INVALID_UTF8, "'utf-8' codec"),
         (b'{"n": "\xed\xa0\xbd"}', Reason.INVALID_UTF8, "'utf-8' codec"),
     ],
@@ -136,10 +137,39 @@ def test_files_that_hold_no_records(tmp_path: Path, name: str, what: str) -> Non
     assert what in error.value.what
 
 
+def test_a_parquet_cell_that_python_cannot_hold(tmp_path: Path) -> None:
+    days = pa.array([0, 2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"n": [1, 2], "created": days}), tmp_path / "a.parquet")
+    first, far = [record.value for record in _read(tmp_path / "a.parquet")]
+    assert first["n"] == 1
+    assert isinstance(far, RecordError)
+    assert far.detail.startswith("the row cannot be read: OverflowError")
+
+
+def test_lists_of_turns_one_a_line(tmp_path: Path) -> None:
+    line = b'[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]\n'
+    for name in ("a.jsonl", "a.json"):
+        assert [len(record.value) for record in _read(_put(tmp_path, name, line * 3))] == [2, 2, 2]
+    # Of arrays of records the first is read, and the rest is told.
+    assert len(_read(_put(tmp_path, "a.json", b'[{"n": 1}, {"n": 2}]\n' * 2))) == 3
+
+
+def test_no_number_is_nothing(tmp_path: Path) -> None:
+    (record,) = _read(_put(tmp_path, "a.jsonl", b'{"n": NaN}'))
+    assert record.value == {"n": None}
+
+
 def test_parquet_that_broke_after_it_was_planned(tmp_path: Path) -> None:
     path = _put(tmp_path, "a.parquet", b"PAR1 gone")
     with pytest.raises(InputError):
         list(read_records(path, Block("a", "a", "parquet", 0, 5)))
+
+
+def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pa.table([pa.array(["x"]), pa.array(["y"])], names=["output", "output"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="two columns are named 'output'"):
+        _read(tmp_path / "a.parquet")
 
 
 def test_labels_are_as_short_as_they_can_be() -> None:

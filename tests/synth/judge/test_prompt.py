@@ -125,6 +125,15 @@ def test_a_chat_with_a_schema(tmp_path: Path, explain: bool) -> None:
         parse_schema(line)
 
 
+def test_a_judge_is_told_the_domain(tmp_path: Path) -> None:
+    for mode, examples in (("completion", 4), ("schema", 0), ("rating", 0)):
+        section = judging(mode=mode, examples=examples, domain="geology")
+        asked = Prompter(section, context(tmp_path)).request(PAIR)
+        first = (asked.prompt or asked.messages[0]["content"]).splitlines()[0]
+        assert "about geology" in first
+        assert "astronomy" not in first
+
+
 def test_no_examples_in_a_chat(tmp_path: Path) -> None:
     (message,) = Prompter(judging(examples=0), context(tmp_path)).request(PAIR).messages
     assert message["content"].count("<question>") == 1
@@ -166,6 +175,7 @@ def test_a_prompt_in_fastchats_format(tmp_path: Path) -> None:
         (FASTCHAT, "pair-v2", "no prompt is named 'pair-v2'"),
         (FASTCHAT, None, "no prompt is named 'None'"),
         ({**FASTCHAT, "prompt_template": "{question} {answer_a}"}, "single-v1", "no answer_a"),
+        ({**FASTCHAT, "prompt_template": "Rate {question}"}, "single-v1", "never shows the answer"),
         ({**FASTCHAT, "prompt_template": None}, "single-v1", "are texts"),
         ({"name": "single-v1"}, "single-v1", "system_prompt"),
     ],
@@ -186,10 +196,14 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
     assert message["content"] == "Stars: Why? Because. of 10"
 
 
-@pytest.mark.parametrize("text", ["{{ nothing }}", "{{ question", "{{ ''.__class__.__mro__ }}"])
+@pytest.mark.parametrize(
+    "text",
+    ["{{ nothing }}", "{{ question", "{{ ''.__class__.__mro__ }}", "{{ 1 // 0 }}{{ question }}",
+     "Rate {question} and {answer}", "{{ question }}"],
+)  # fmt: skip
 def test_templates_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.md").write_text(text)
-    with pytest.raises(InputError, match="template"):
+    with pytest.raises(InputError, match="cannot use this prompt"):
         Prompter(judging(mode="rating", prompt={"path": "mine.md"}), context(tmp_path))
 
 

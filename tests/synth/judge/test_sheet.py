@@ -120,6 +120,17 @@ def test_odd_texts_survive_a_sheet(tmp_path: Path, make_judged: MakeJudged) -> N
     assert {r.qa_id for r in found.rated} == {"=id", "qa:0001"}
 
 
+def test_what_ends_a_line_elsewhere_ends_no_row(tmp_path: Path, make_judged: MakeJudged) -> None:
+    folder = make_judged(tmp_path / "judge", [PERFECT] * 2)
+    table = read_shard(folder / shard_name(0))
+    place = table.schema.get_field_index("question")
+    odd = table.set_column(place, "question", [["one\u2028two\x0cthree\x85"]])
+    write_shard(folder / shard_name(0), odd)
+    write_sheet(open_judged(folder), 2, 1, tmp_path / "sheet.csv")
+    fill(tmp_path / "sheet.csv", lambda _: PERFECT)
+    assert len(score_sheet(tmp_path / "sheet.csv", open_judged(folder)).rated) == 2
+
+
 @pytest.mark.parametrize("how", [{}, {"delimiter": ";"}, {"encoding": "utf-8-sig"}])
 def test_a_filled_sheet_is_scored(judged: Judged, tmp_path: Path, how: dict[str, Any]) -> None:
     sheet = tmp_path / "sheet.csv"

@@ -162,6 +162,8 @@ def test_ratings(text: str, rating: int) -> None:
         "[[7",
         "First [[2]], on second thought [[9]]",
         "[[" + "9" * 10_000 + "]]",
+        # In proportion to its length, or it would take minutes.
+        "[[1" * 100_000,
     ],
 )
 def test_texts_that_are_no_rating(text: str) -> None:
