@@ -25,6 +25,7 @@ from core.cards import (
     shown_config,
     shown_metrics,
 )
+from core.counted import counted
 from core.licences import OTHER, hub_licence
 from core.lineage import Chain, Link, follow
 
@@ -249,22 +250,26 @@ def _metadata(link: Link, facts: Facts, options: CardOptions) -> dict[str, Any]:
 def _summary(link: Link, facts: Facts) -> str:
     m = link.manifest
     documents = sum(group.documents for group in facts.sources)
-    source = f" from {documents:,} documents of {len(facts.sources)} sources" if documents else ""
+    source = ""
+    if documents:
+        sources = counted(len(facts.sources), "source")
+        source = f" from {counted(documents, 'document')} of {sources}"
     if is_model(link):
         trained = f", trained on text{source}" if source else ""
         return f"A language model: step `{m.stage}` of an astromill run{trained}."
     rows = sum(file.rows or 0 for file in m.shards)
     columns = set(link.columns())
-    what = "rows"
+    what = counted(rows, "row")
     if "spans" in columns:
-        what = f"token sequences of {m.config.get('sequence_length', 'equal')} tokens"
+        length = m.config.get("sequence_length", "equal")
+        what = f"{counted(rows, 'token sequence')} of {length} tokens"
     elif "messages" in columns:
-        what = "conversations"
+        what = counted(rows, "conversation")
     elif "qa_id" in columns:
-        what = "question-answer pairs"
+        what = counted(rows, "question-answer pair")
     elif {"doc_id", "text", "pages"} <= columns:
-        return f"{rows:,} documents as Markdown, step `{m.stage}` of an astromill run."
-    return f"{rows:,} {what}{source}, step `{m.stage}` of an astromill run."
+        what, source = f"{counted(rows, 'document')} as Markdown", ""
+    return f"{what}{source}, step `{m.stage}` of an astromill run."
 
 
 def _usage(link: Link, options: CardOptions) -> str:
@@ -303,7 +308,7 @@ def _warnings(link: Link, facts: Facts, options: CardOptions, lost: str) -> list
         found.append("the card names no licence for the model: --license NAME")
     if not is_model(link) and not options.licence and None in facts.stated_licences:
         count = sum(group.documents for group in facts.licences if not group.name)
-        found.append(f"{count:,} documents state no licence")
+        found.append(f"documents that state no licence: {count:,}")
     if not options.languages and not facts.languages:
         found.append("the card names no language: --language en")
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.card_notices import limits, notices
 from core.cards import front_matter, render, shown_config
+from core.counted import counted
 from core.full_card import cell, licence_list, number, on_hub, years
 from core.recipe.chat import Reasoning
 from core.recipe.release import Release
@@ -129,7 +130,7 @@ def _summary(facts: ModelFacts, release: Release) -> str:
     size = f" of {readable_count(facts.parameters)} parameters" if facts.parameters else ""
     base = f", made from {' and '.join(release.base_model)}" if release.base_model else ""
     documents = sum(group.documents for group in facts.data.sources)
-    text = f" It was trained on text from {documents:,} documents." if documents else ""
+    text = f" It was trained on text from {counted(documents, 'document')}." if documents else ""
     return f"A language model{size}{base}.{text}"
 
 

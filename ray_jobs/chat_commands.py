@@ -42,6 +42,48 @@ _INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended, as shells have it."""
 
 
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="Model folder, stage folder, stage of --recipe, or a name on --server.",
+        show_default=False,
+    ),
+]
+Server = Annotated[
+    str | None, typer.Option(metavar="URL", help="Ask an OpenAI-compatible server instead.")
+]
+Think = Annotated[
+    bool, typer.Option("--think/--no-think", help="Whether answers begin with reasoning.")
+]
+HideReasoning = Annotated[
+    bool, typer.Option("--hide-reasoning", help="Show only how long was reasoned.")
+]
+SystemPrompt = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What the model is told before the conversation.")
+]
+Temperature = Annotated[
+    float,
+    typer.Option(min=0.0, max=2.0, help="0: always the likeliest word; higher: answers vary more."),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        min=0.01, max=1.0, help="Draw from the likeliest words that make up this share; 1: all."
+    ),
+]
+MaxTokens = Annotated[
+    int, typer.Option(min=1, help="Most tokens of an answer, its reasoning included.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Makes drawn answers repeatable; without, each is another."),
+]
+Complete = Annotated[
+    bool, typer.Option("--complete", help="Continue plain text, without a chat format.")
+]
+
+
 def add_chat_commands(app: typer.Typer) -> None:
     """Adds ``chat``."""
     app.command(
@@ -56,40 +98,18 @@ def add_chat_commands(app: typer.Typer) -> None:
 
 
 def _chat(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="Model folder, stage folder, stage of --recipe, or a name on --server.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = None,
     recipe: RecipeOption = None,
     set_: Overrides = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Ask an OpenAI-compatible server instead."),
-    ] = None,
-    think: Annotated[
-        bool, typer.Option("--think/--no-think", help="Whether answers begin with reasoning.")
-    ] = False,
-    hide_reasoning: Annotated[
-        bool, typer.Option("--hide-reasoning", help="Show only how long was reasoned.")
-    ] = False,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, max=2.0, help="0 always takes the likeliest.")
-    ] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Share of the probability drawn from.")
-    ] = 1.0,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, help="Of one answer, reasoning included.")
-    ] = 1024,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the drawing.")] = None,
-    complete: Annotated[
-        bool, typer.Option("--complete", help="Continue plain text, without a chat format.")
-    ] = False,
+    server: Server = None,
+    think: Think = False,
+    hide_reasoning: HideReasoning = False,
+    system: SystemPrompt = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 1024,
+    seed: Seed = None,
+    complete: Complete = False,
     engine: EngineOption = "auto",
     max_model_len: MaxModelLen = None,
     dtype: Dtype = "auto",
@@ -97,7 +117,6 @@ def _chat(
     api_key_env: KeyVariable = None,
 ) -> None:
     """Talk to a model. Through a pipe it answers one question and prints the answer alone."""
-    notes = Console(stderr=True, highlight=False, soft_wrap=True)
     if server is None and model is None:
         raise UsageError(
             "which model to talk to is not said",
@@ -112,29 +131,37 @@ def _chat(
     )
     with opened as voice:
         if not voice.chats and not complete:
-            notes.print(
+            _notes().print(
                 "note: this model has no chat template (a base model): it continues your text "
                 "instead of answering, and keeps no turns"
             )
         conversation = Conversation(system, think)
         drawing = Drawing(temperature, top_p, max_tokens, seed)
-        talk = Talk(voice, conversation, drawing, complete or not voice.chats, hide_reasoning)
-        try:
-            if sys.stdin.isatty():
-                _talk(talk, think)
-            else:
-                answer_pipe(talk, sys.stdin.buffer.read(), notes)
-        except BrokenPipeError:
-            close_broken_pipe()
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(_INTERRUPTED) from None
+        _hold(Talk(voice, conversation, drawing, complete or not voice.chats, hide_reasoning))
 
 
-def _talk(talk: Talk, think: bool) -> None:
+def _hold(talk: Talk) -> None:
+    """Talks in the terminal, or answers the one question of a pipe."""
+    try:
+        if sys.stdin.isatty():
+            _talk(talk)
+        else:
+            answer_pipe(talk, sys.stdin.buffer.read(), _notes())
+    except BrokenPipeError:
+        close_broken_pipe()
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _notes() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _talk(talk: Talk) -> None:
     console = Console(highlight=False)
     window = f", context {talk.voice.window:,} tokens" if talk.voice.window else ""
-    thinks = ", reasoning on" if think else ""
+    thinks = ", reasoning on" if talk.conversation.thinking else ""
     console.print(
         f"{talk.voice.label}{window}{thinks}. /help lists commands, Ctrl-D ends.",
         style="cyan",

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from core.atomic import write_json
 from core.chat import BadTurnsError
+from core.counted import counted
 from core.errors import AstromillError, EngineError, UsageError
 from core.talk.conversation import Conversation
 from core.talk.reasoning import Part
@@ -259,7 +260,7 @@ class ChatLoop:
         except (OSError, RuntimeError, ValueError) as error:
             self._say(f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
         else:
-            self._say(f"{len(conversation.turns)} turns: {path}")
+            self._say(f"{counted(len(conversation.turns), 'turn')}: {path}")
 
     def _answer(self, question: str) -> None:
         talk = self._talk

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +10,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.counted import counted
 from core.errors import UsageError
 from core.recipe import load_recipe
-from core.stage import StageContext
+from ray_jobs.execute import execute
 from ray_jobs.judge_commands import share
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.options import (
+    DEMO,
+    Address,
+    AsJson,
+    Overrides,
+    RecipeFile,
+    Workers,
+    example,
+    print_json,
+)
+from ray_jobs.pipeline import context_of
 
 if TYPE_CHECKING:
     from eval.cleaning.sheet import SheetScore
@@ -25,17 +34,14 @@ if TYPE_CHECKING:
 CLEANING_OWN_COMMANDS = ("eval.questions_clean", "eval.questions_report")
 """Stages whose command does more than run them."""
 
-_DEMO = "recipes/demo.yaml"
-
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN|FOLDER", help="A run, or a folder of cleaned questions.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_cleaning_commands(group: typer.Typer) -> None:
     """Adds the commands to the group."""
-    group.command("clean-questions", epilog=example(f"astromill eval clean-questions {_DEMO}"))(
+    group.command("clean-questions", epilog=example(f"astromill eval clean-questions {DEMO}"))(
         _clean
     )
     group.command(
@@ -56,12 +62,11 @@ def _clean(
     Runs stage `eval.questions_report` and what it needs.
     """
     from eval.cleaning.report import ACCOUNT, CHANGES_NAME, CLEANED_NAME, read_counts
-    from ray_jobs.execute import execute
 
     loaded = load_recipe(recipe, set_ or [])
     name = CLEANING_OWN_COMMANDS[1]
     execute(loaded, lambda p: p.select(until=name), address=address, workers=workers)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    ctx = context_of(loaded)
     folder = ctx.folder(name)
     console = Console()
     table = Table("questions", "number")
@@ -81,7 +86,9 @@ def _sheet(
         bool,
         typer.Option("--blind/--show-verdicts", help="Leave the verdicts out, or show them."),
     ] = True,
-    seed: Annotated[int, typer.Option(help="Draws the questions.")] = 42,
+    seed: Annotated[
+        int, typer.Option(help="Chooses which questions: the same number, the same sheet.")
+    ] = 42,
 ) -> None:
     """Write a sheet of questions for a person to judge: some kept, some rewritten, some removed."""
     from eval.cleaning.sheet import HUMAN, write_sheet
@@ -116,7 +123,7 @@ def _score_sheet(
         )
     agreed = _agreement(found)
     if as_json:
-        sys.stdout.write(json.dumps(_record(found, agreed), ensure_ascii=False, indent=2) + "\n")
+        print_json(_record(found, agreed))
         return
     _show(found, agreed, Console())
 
@@ -148,13 +155,13 @@ def _record(found: SheetScore, agreed: Agreement) -> dict[str, Any]:
 
 
 def _show(found: SheetScore, agreed: Agreement, console: Console) -> None:
-    console.print(f"{len(found.marked):,} rows with a verdict, {found.unmarked:,} without")
+    console.print(f"{counted(len(found.marked), 'row')} with a verdict, {found.unmarked:,} without")
     for kind in found.totals:
         console.print(f"where the model says {kind}, you do: {share(found.agreed(kind))}")
     if (weighted := found.weighted) is not None:
         middle, low, high = weighted
         console.print(
-            f"of all {sum(found.totals.values()):,} questions you would agree on about "
+            f"of all {counted(sum(found.totals.values()), 'question')} you would agree on about "
             f"{middle:.1%} ({low:.1%}-{high:.1%})"
         )
     kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.3f}"

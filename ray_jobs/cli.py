@@ -13,8 +13,8 @@ import typer
 import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from core.counted import counted
 from core.errors import AstromillError, InputError
 from core.recipe import Recipe, load_recipe
 from core.secrets import redact_traces
@@ -26,8 +26,8 @@ from ray_jobs.export_commands import add_export_commands
 from ray_jobs.general_commands import GENERAL_OWN_COMMANDS, add_general_commands
 from ray_jobs.inspect_path import inspect_path
 from ray_jobs.judge_commands import JUDGE_OWN_COMMANDS, add_judge_commands
-from ray_jobs.merge_commands import add_merge_commands
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.merge_commands import MERGE_OWN_COMMANDS, add_merge_commands
+from ray_jobs.options import DEMO, Address, Overrides, RecipeFile, Workers, example
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.plan_commands import add_plan_commands
 from ray_jobs.publish_commands import add_publish_commands
@@ -35,6 +35,7 @@ from ray_jobs.release_commands import add_release_commands
 from ray_jobs.report_commands import add_report_commands
 from ray_jobs.score_commands import SCORE_OWN_COMMANDS, add_score_commands
 from ray_jobs.serve_commands import add_serve_commands
+from ray_jobs.show_status import show_status
 from ray_jobs.storage_commands import add_storage_commands
 from ray_jobs.submit_commands import add_submit_commands
 from ray_jobs.synth_commands import add_synth_commands
@@ -43,19 +44,17 @@ from ray_jobs.train_commands import add_train_commands
 from ray_jobs.value_commands import add_value_commands
 from ray_jobs.watch import watch as watch_run
 
-_DEMO = "recipes/demo.yaml"
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="From a folder of papers to a scored domain-expert language model.\n\n"
-    "Start with: astromill run " + _DEMO + "\n\nAdd --debug to any command for a full trace.",
+    "Start with: astromill run " + DEMO + "\n\nAdd --debug to any command for a full trace.",
 )
 
 
-@app.command(epilog=example(f"astromill run {_DEMO} --until corpus.tokens"))
+@app.command(epilog=example(f"astromill run {DEMO} --until corpus.tokens"))
 def run(
     recipe: RecipeFile,
     until: Annotated[
@@ -76,8 +75,8 @@ def run(
 
 @app.command(
     epilog=example(
-        f"astromill status {_DEMO} --set corpus.perplexity.drop_quantile=0.05",
-        f"astromill status {_DEMO} --watch",
+        f"astromill status {DEMO} --set corpus.perplexity.drop_quantile=0.05",
+        f"astromill status {DEMO} --watch",
     )
 )
 def status(
@@ -92,27 +91,7 @@ def status(
     if watch:
         watch_run(pipeline, Console())
         return
-    table = Table(title=pipeline.ctx.remote or str(pipeline.ctx.run_dir))
-    # A stage's name is what the next command needs: it is never cut short.
-    table.add_column("stage", min_width=max(map(len, pipeline.stages)), no_wrap=True)
-    table.add_column("state", min_width=len("up to date"), no_wrap=True)
-    for header in ("in", "out", "rejected"):
-        table.add_column(header, justify="right")
-    table.add_column("why", overflow="fold")
-    stale = 0
-    for name, state in pipeline.states().items():
-        manifest = state.manifest
-        stale += not state.fresh
-        shown = (
-            "[green]up to date" if state.fresh else "[yellow]stale" if manifest else "[dim]not run"
-        )
-        counts = (manifest.rows_in, manifest.rows_out, manifest.rows_rejected) if manifest else ()
-        cells = [f"{count:,}" for count in counts] or ["", "", ""]
-        why = "; ".join(state.reasons) if manifest else ""
-        table.add_row(name, shown, *cells, escape(why))
-    console = Console()
-    console.print(table)
-    console.print(f"{stale} of {len(pipeline.stages)} stages would run", highlight=False)
+    show_status(pipeline, Console())
 
 
 @app.command(epilog=example("astromill inspect runs/demo/corpus/filter --rows 2"))
@@ -128,7 +107,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="Check, show and describe re
 app.add_typer(recipe_app, name="recipe")
 
 
-@recipe_app.command(epilog=example(f"astromill recipe check {_DEMO}"))
+@recipe_app.command(epilog=example(f"astromill recipe check {DEMO}"))
 def check(
     recipe: RecipeFile,
     set_: Overrides = None,
@@ -148,7 +127,7 @@ def check(
                 raise
             missing.append(f"{error.what} ({error.where})")
     names = ", ".join(pipeline.stages)
-    console.print(f"[green]ok[/green]: {len(pipeline.stages)} stages: {names}")
+    console.print(f"[green]ok[/green]: {counted(len(pipeline.stages), 'stage')}: {names}")
     # Several stages may read one file.
     for what in dict.fromkeys(missing):
         console.print(f"[yellow]not there yet[/yellow]: {escape(what)}")
@@ -160,7 +139,7 @@ def schema() -> None:
     sys.stdout.write(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
 
 
-@recipe_app.command(epilog=example(f"astromill recipe show {_DEMO} --set seed=7"))
+@recipe_app.command(epilog=example(f"astromill recipe show {DEMO} --set seed=7"))
 def show(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Print a recipe with every default and override filled in."""
     data = load_recipe(recipe, set_ or []).recipe.model_dump(mode="json")
@@ -241,7 +220,7 @@ _OWN_COMMANDS = {
     *GENERAL_OWN_COMMANDS,
     *SCORE_OWN_COMMANDS,
     *CLEANING_OWN_COMMANDS,
-    "merge.sweep",
+    *MERGE_OWN_COMMANDS,
 }
 """Stages whose command does more than run them."""
 
@@ -260,28 +239,26 @@ def _stage_command(name: str, text: str) -> Callable[..., None]:
     return command
 
 
+_GROUP_COMMANDS = {
+    "corpus": (add_corpus_commands,),
+    "synth": (add_synth_commands, add_judge_commands),
+    "train": (add_train_commands, add_export_commands),
+    "merge": (add_merge_commands,),
+    "eval": (add_general_commands, add_score_commands, add_cleaning_commands),
+}
+"""What adds the commands of a group that do more than run a stage."""
+
+
 def _add_stages() -> None:
     for group, steps in _STAGES.items():
         group_app = typer.Typer(no_args_is_help=True, help=f"The {group} stages, one by one.")
-        if group == "corpus":
-            add_corpus_commands(group_app)
-        if group == "synth":
-            add_synth_commands(group_app)
-            add_judge_commands(group_app)
-        if group == "train":
-            add_train_commands(group_app)
-            add_export_commands(group_app)
-        if group == "merge":
-            add_merge_commands(group_app)
-        if group == "eval":
-            add_general_commands(group_app)
-            add_score_commands(group_app)
-            add_cleaning_commands(group_app)
+        for add in _GROUP_COMMANDS[group]:
+            add(group_app)
         for step, text in steps.items():
             if f"{group}.{step}" in _OWN_COMMANDS:
                 continue
             command = step.replace("_", "-")
-            shown = example(f"astromill {group} {command} {_DEMO}")
+            shown = example(f"astromill {group} {command} {DEMO}")
             group_app.command(command, epilog=shown)(_stage_command(f"{group}.{step}", text))
         app.add_typer(group_app, name=group)
 

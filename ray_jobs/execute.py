@@ -16,6 +16,7 @@ from types import FrameType
 from rich.console import Console
 
 from core.cluster_metrics import ClusterMetrics
+from core.counted import counted
 from core.disk import disk_full
 from core.errors import AstromillError, Paused, StageError
 from core.graph import AnyStage, Pipeline
@@ -65,10 +66,13 @@ def execute(
         # The log goes on where it was, whichever node that was on.
         found.run_files()
     reporter = Reporter(console, (progress, ClusterMetrics(recipe.name)))
-    with run_log(recipe.name, loaded.run_dir, reporter.console):
+    with (
+        _stops_explained(loaded.run_dir),
+        run_log(recipe.name, loaded.run_dir, reporter.console),
+    ):
         log.info("run of %s: %s", loaded.file, ", ".join(s.name for s in stages))
         try:
-            with _stops_explained(loaded.run_dir), progress:
+            with progress:
                 ran = run_pipeline(
                     pipeline,
                     stages,
@@ -80,7 +84,8 @@ def execute(
             put_run_files(pipeline.ctx)
         log.info("done; stages that did work: %s", ", ".join(ran) or "none")
     reporter.line(
-        f"[green]done[/green]: {len(ran)} stages ran, {len(stages) - len(ran)} up to date"
+        f"[green]done[/green]: {counted(len(ran), 'stage')} ran, "
+        f"{len(stages) - len(ran)} up to date"
     )
     if any(stage.name == "eval.report" for stage in stages):
         show_scores(pipeline, reporter.console)
@@ -93,7 +98,7 @@ def _stops_explained(run_dir: Path) -> Iterator[None]:
 
     Raises:
         Paused: SIGUSR1 came.
-        StageError: Ctrl-C came, or a disk is full.
+        StageError: Ctrl-C came, a disk is full, or a file cannot be used.
     """
     with _pausable() as pausing:
         try:
@@ -102,7 +107,14 @@ def _stops_explained(run_dir: Path) -> Iterator[None]:
             # What the driver writes itself: manifests, cards, receipts of what failed.
             if full := disk_full(error, run_dir):
                 raise full from error
-            raise
+            if not isinstance(error.filename, str):
+                raise
+            raise StageError(
+                f"a file or folder cannot be used: {error.strerror}",
+                where=error.filename,
+                remedy="restore it or its permissions, or choose another run_dir; then run the "
+                "same command again: what is finished is kept",
+            ) from error
         except KeyboardInterrupt:
             # Ray's core swallows the handler's exception and raises a plain KeyboardInterrupt.
             if pausing.is_set():

@@ -42,11 +42,13 @@ def _export(
     ] = None,
     dtype: Annotated[
         Literal["bfloat16", "float32"],
-        typer.Option(help="Of the weights; a checkpoint holds them in float32."),
+        typer.Option(help="Type of the weights; a checkpoint holds them in float32."),
     ] = "bfloat16",
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Of config and tokenizer; default: by the run."),
+        typer.Option(
+            metavar="FOLDER", help="Model to take config and tokenizer from; default: the run's."
+        ),
     ] = None,
 ) -> None:
     """Write a checkpoint's weights as a model that transformers and vLLM load."""

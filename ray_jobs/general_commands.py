@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -15,8 +14,9 @@ from rich.table import Table
 from core.errors import InputError, UsageError
 from core.recipe import LoadedRecipe, load_recipe
 from core.recipe.general import General
-from core.stage import StageContext
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.execute import execute
+from ray_jobs.options import Address, AsJson, Overrides, RecipeFile, Workers, example, print_json
+from ray_jobs.pipeline import context_of
 
 GENERAL_OWN_COMMANDS = ("eval.general", "eval.control")
 """Stages whose command does more than run them."""
@@ -40,20 +40,18 @@ def _general(
     set_: Overrides = None,
     workers: Workers = None,
     address: Address = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the scores on general benchmarks and draw them.
 
     Runs stage `eval.general` alone; the tasks must have been asked (`eval general-tasks`).
     """
-    from ray_jobs.execute import execute
-
     loaded = load_recipe(recipe, set_ or [])
     execute(loaded, lambda p: p.select(only="eval.general"), address=address, workers=workers)
-    folder = _context(loaded).folder("eval.general")
+    folder = context_of(loaded).folder("eval.general")
     found = json.loads((folder / "general.json").read_text(encoding="utf-8"))
     if as_json:
-        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        print_json(found)
         return
     console = Console()
     for key, title in (("score", "raw"), ("normalized", "normalised: guessing is 0")):
@@ -92,7 +90,7 @@ def _general_data(recipe: RecipeFile, set_: Overrides = None) -> None:
     data are missing.
     """
     loaded = load_recipe(recipe, set_ or [])
-    ctx, section = _context(loaded), _section(loaded)
+    ctx, section = context_of(loaded), _section(loaded)
     table = Table(title="General benchmarks")
     # A task's name is never cut short.
     table.add_column("task", no_wrap=True, min_width=44)
@@ -147,21 +145,15 @@ def _control(
 
     Runs stage `eval.control` alone; the scores must be there (`eval scores`).
     """
-    from ray_jobs.execute import execute
-
     loaded = load_recipe(recipe, set_ or [])
     execute(loaded, lambda p: p.select(only="eval.control"), address=address, workers=workers)
-    path = _context(loaded).folder("eval.control") / "control.json"
+    path = context_of(loaded).folder("eval.control") / "control.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     console = Console()
     for group in found["groups"]:
         console.print(f"[bold]{group['group']} questions[/bold]")
         for sentence in group["sentences"]:
             console.print(f"- {sentence}", markup=False, highlight=False)
-
-
-def _context(loaded: LoadedRecipe) -> StageContext:
-    return StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
 
 
 def _section(loaded: LoadedRecipe) -> General:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +12,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.counted import counted
 from core.errors import UsageError
-from core.recipe import LoadedRecipe, load_recipe
-from core.stage import StageContext
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from core.recipe import load_recipe
+from ray_jobs.execute import execute
+from ray_jobs.options import (
+    DEMO,
+    Address,
+    AsJson,
+    Overrides,
+    RecipeFile,
+    Workers,
+    example,
+    print_json,
+)
+from ray_jobs.pipeline import context_of
 
 if TYPE_CHECKING:
     from synth.judge.agreement import Agreement
@@ -28,17 +38,14 @@ PLANTED_FILE = Path(__file__).parents[1] / "samples" / "judge" / "planted.jsonl"
 JUDGE_OWN_COMMANDS = ("synth.judge_report",)
 """Stages whose command does more than run them."""
 
-_DEMO = "recipes/demo.yaml"
-
 JudgedPath = Annotated[
     Path, typer.Argument(metavar="RUN|FOLDER", help="A run, or a folder of judged pairs.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_judge_commands(synth_app: typer.Typer) -> None:
     """Adds the commands to the group."""
-    synth_app.command("judge-report", epilog=example(f"astromill synth judge-report {_DEMO}"))(
+    synth_app.command("judge-report", epilog=example(f"astromill synth judge-report {DEMO}"))(
         _judge_report
     )
     synth_app.command(
@@ -57,7 +64,7 @@ def add_judge_commands(synth_app: typer.Typer) -> None:
     synth_app.command(
         "measure-judge",
         epilog=example(
-            f"astromill synth measure-judge {_DEMO}",
+            f"astromill synth measure-judge {DEMO}",
             "astromill synth measure-judge my.yaml --set synth.judge.mode=completion --json",
         ),
     )(_measure_judge)
@@ -70,12 +77,11 @@ def _judge_report(
 
     Runs stage `synth.judge_report` alone; the pairs must be judged.
     """
-    from ray_jobs.execute import execute
     from synth.judge.report import PLOT_NAME, REPORT_NAME
 
     loaded = load_recipe(recipe, set_ or [])
     execute(loaded, lambda p: p.select(only="synth.judge_report"), address=address, workers=workers)
-    folder = _context(loaded).folder("synth.judge_report")
+    folder = context_of(loaded).folder("synth.judge_report")
     report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
     console = Console()
     for name, given in report["judges"].items():
@@ -102,7 +108,7 @@ def _agreement(
     judges = open_judged(first), open_judged(second or first, "judge" if second else "judge_second")
     found = agreement(*judges)
     if as_json:
-        _print_json(agreement_record(found))
+        print_json(agreement_record(found))
         return
     console = Console()
     if judges[0].scale != judges[1].scale:
@@ -127,7 +133,9 @@ def _sheet(
     passage: Annotated[
         bool, typer.Option("--passage", help="Show what each pair was written from.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Draws the pairs.")] = 42,
+    seed: Annotated[
+        int, typer.Option(help="Chooses which pairs: the same number, the same sheet.")
+    ] = 42,
 ) -> None:
     """Write a sheet of judged pairs for a person to score: half kept ones, half dropped ones."""
     from synth.judge.judged import open_judged
@@ -169,7 +177,7 @@ def _score_sheet(
         )
     agreed = _sheet_agreement(found, judged.scale)
     if as_json:
-        _print_json(_sheet_record(found, agreed))
+        print_json(_sheet_record(found, agreed))
         return
     _show_sheet(found, agreed, Console())
 
@@ -200,7 +208,7 @@ def _measure_judge(
             remedy="add it: synth: {judge: {engine: {...}}}",
         )
     pairs = read_planted(planted)
-    ctx = _context(loaded)
+    ctx = context_of(loaded)
     model = judge.engine.model
     engine = open_engine(judge.engine, ctx.model_path(model) if model else None)
     try:
@@ -208,17 +216,9 @@ def _measure_judge(
     finally:
         engine.close()
     if as_json:
-        _print_json(found.record())
+        print_json(found.record())
         return
     _show_measured(found, Console())
-
-
-def _context(loaded: LoadedRecipe) -> StageContext:
-    return StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def _number(value: float | None) -> str:
@@ -311,7 +311,7 @@ def _sheet_record(found: SheetScore, agreed: Sequence[Agreement]) -> dict[str, A
 
 
 def _show_sheet(found: SheetScore, agreed: Sequence[Agreement], console: Console) -> None:
-    console.print(f"{len(found.rated):,} rows with scores, {found.unrated:,} without")
+    console.print(f"{counted(len(found.rated), 'row')} with scores, {found.unrated:,} without")
     console.print(f"precision: of what the judge keeps, you keep {share(found.precision)}")
     console.print(f"lost: of what the judge drops, you would keep {share(found.lost)}")
     recall = _sheet_recall(found)
@@ -345,7 +345,8 @@ def _show_sheet(found: SheetScore, agreed: Sequence[Agreement], console: Console
 
 def _show_measured(found: Measured, console: Console) -> None:
     console.print(f"judge: {escape(found.judge)}", highlight=False)
-    console.print(f"{len(found.outcomes)} pairs, {found.unparsed} verdicts could not be read")
+    unread = counted(found.unparsed, "verdict")
+    console.print(f"{counted(len(found.outcomes), 'pair')}, {unread} could not be read")
     console.print(f"precision: good among the kept {share(found.precision)}")
     console.print(f"recall: kept among the good {share(found.recall)}")
     table = Table("fault", "pairs", "kept", "dropped", "dropped, 95% interval")

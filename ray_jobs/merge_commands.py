@@ -11,9 +11,9 @@ from rich.table import Table
 from core.errors import UsageError
 from core.recipe import LoadedRecipe, load_recipe
 from core.recipe.merge import Merge
-from core.stage import StageContext
 from ray_jobs.execute import execute
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.options import DEMO, Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.pipeline import context_of
 
 if TYPE_CHECKING:
     from merge.budget import Budget
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 SWEEP_STAGES = ("merge.sweep", "merge.sweep_figure")
 
-_DEMO = "recipes/demo.yaml"
+MERGE_OWN_COMMANDS = ("merge.sweep",)
+"""Stages whose command does more than run them."""
+
 _GIB = 2**30
 
 
 def add_merge_commands(group: typer.Typer) -> None:
     """Adds ``check`` and ``sweep``."""
-    group.command("check", epilog=example(f"astromill merge check {_DEMO}"))(_check)
+    group.command("check", epilog=example(f"astromill merge check {DEMO}"))(_check)
     shown = example(
-        f"astromill merge sweep {_DEMO} --set 'merge.sweep={{weights: [0, 0.25, 0.5, 0.75, 1]}}'"
+        f"astromill merge sweep {DEMO} --set 'merge.sweep={{weights: [0, 0.25, 0.5, 0.75, 1]}}'"
     )
     group.command("sweep", epilog=shown)(_sweep)
 
@@ -55,7 +57,7 @@ def _check(recipe: RecipeFile, set_: Overrides = None) -> None:
 
     loaded = load_recipe(recipe, set_ or [])
     section = _section(loaded)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    ctx = context_of(loaded)
     folders = MergeInputs(section, None).folders(ctx)
     out = ctx.folder(MergeStage.name)
     budget = preflight(folders, section.out_dtype, out, MergeStage.name)
@@ -108,7 +110,7 @@ def _sweep(
             remedy="add them: --set 'merge.sweep={weights: [0, 0.25, 0.5, 0.75, 1]}'",
         )
     execute(loaded, lambda p: [p.get(n) for n in SWEEP_STAGES], address=address, workers=workers)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    ctx = context_of(loaded)
     console = Console(highlight=False)
     points = read_points(ctx.folder(SWEEP_STAGES[0]))
     second = short_names(section.names)[section.models[1].model]

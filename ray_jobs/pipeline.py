@@ -12,7 +12,7 @@ from core.recipe.dedup import Dedup
 from core.recipe.engine import Engine
 from core.recipe.sources import WikipediaSource
 from core.recipe.synth import Synth
-from core.recipe.train import Train, Trainer
+from core.recipe.train import Train
 from core.schema import DOCUMENT_STAGES
 from core.stage import StageContext
 from corpus.catalog import CatalogStage
@@ -37,6 +37,7 @@ from corpus.wikipedia.stage import WikiPagesStage
 from ray_jobs.eval_pipeline import eval_stages, merge_stages
 from ray_jobs.stage_needs import apply_needs
 from ray_jobs.synth_pipeline import synth_stages
+from ray_jobs.train_runs import resolved_section
 from synth.chat_tokens import ChatTokensStage
 from train.base import BaseModelStage
 from train.stage import TrainStage
@@ -75,18 +76,12 @@ def build_pipeline(loaded: LoadedRecipe) -> Pipeline:
     if recipe.eval:
         stages += eval_stages(recipe.eval, recipe.name, stages)
     apply_needs(stages, recipe.cluster.stages)
-    ctx = StageContext(loaded.run_dir, loaded.root, recipe.seed, loaded.remote)
-    return Pipeline(stages, ctx)
+    return Pipeline(stages, context_of(loaded))
 
 
-def _resolved(section: Trainer, run: str, sequence_length: int) -> Trainer:
-    """Returns a run's section with its batch in sequences."""
-    try:
-        return section.resolved(sequence_length)
-    except ValueError as error:
-        raise RecipeError(
-            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
-        ) from error
+def context_of(loaded: LoadedRecipe) -> StageContext:
+    """Returns where the files of a recipe and its run are."""
+    return StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
 
 
 def _needs(section: str, other: str) -> RecipeError:
@@ -167,7 +162,7 @@ def _decontaminate(recipe: Recipe, documents: str) -> list[AnyStage]:
 def _pretraining(recipe: Recipe, train: Train, documents: str) -> list[AnyStage]:
     tokens, replay = recipe.corpus.tokens, recipe.corpus.replay
     length, strategy = tokens.sequence_length, tokens.strategy
-    cpt = _resolved(train.cpt, "cpt", length)
+    cpt = resolved_section(train.cpt, "cpt", length)
     stages: list[AnyStage] = [TokensStage("corpus.tokens", documents, _BASE, length, strategy)]
     if replay is not None:
         stages += [
@@ -199,7 +194,7 @@ def _perplexity(
         engine = Engine(kind="transformers", model=_BASE)
     elif engine is None and train is not None:
         length = corpus.tokens.sequence_length
-        scorer = _resolved(train.scorer, "scorer", length)
+        scorer = resolved_section(train.scorer, "scorer", length)
         stages += [
             TokensStage("corpus.scorer_tokens", documents, _BASE, length),
             TrainStage("train.scorer", scorer, "corpus.scorer_tokens", scorer.init),
@@ -232,17 +227,17 @@ def _synth(recipe: Recipe, synth: Synth, train: Train, documents: str) -> list[A
     benchmarks = _benchmarks(recipe)
     rules = Rules() if section is None else rules_of(section)
     length = synth.chat.sequence_length
-    sft = _resolved(train.sft, "sft", length)
+    sft = resolved_section(train.sft, "sft", length)
     stages = synth_stages(synth, documents, _BASE, benchmarks, rules)
     stages.append(TrainStage("train.sft", sft, "synth.sft_tokens", sft.init))
     if synth.instruct is not None and _trains_instruct(recipe, train):
-        instruct = _resolved(train.instruct, "instruct", length)
+        instruct = resolved_section(train.instruct, "instruct", length)
         tokens = "synth.instruct_tokens"
         stages += [
             ChatTokensStage(tokens, "synth.instruct", _BASE, synth.chat),
             TrainStage("train.instruct", instruct, tokens, instruct.init),
         ]
     if synth.control is not None:
-        control = _resolved(train.control, "control", length)
+        control = resolved_section(train.control, "control", length)
         stages.append(TrainStage("train.control", control, "synth.control_tokens", control.init))
     return stages

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +12,46 @@ from rich.console import Console
 from core.errors import InputError, UsageError
 from core.plan import Machine, load_machine
 from core.recipe import LoadedRecipe, load_recipe
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.options import Address, AsJson, Overrides, RecipeFile, Workers, example, print_json
 from ray_jobs.pipeline import build_pipeline
 from ray_jobs.plan_sample import parse_share, run_sample, sources_missing
 from ray_jobs.plan_show import show
 from ray_jobs.plan_whole import Wanted, WholePlan, plan_of_numbers, plan_of_run, plan_of_sample
+
+Share = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of the sources to run the data stages on; 0: none, only the models.",
+    ),
+]
+FromRun = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN", help="Folder of an earlier run to take the numbers of, instead of a sample."
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help="Last stage to run on the sample; others cost nothing."),
+]
+MachineName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="What it will run on: a file, or a name in samples/machines/ such as frontier.",
+    ),
+]
+Nodes = Annotated[
+    int | None, typer.Option(min=1, help="How many nodes of it; default: what its file says.")
+]
+Price = Annotated[
+    float | None, typer.Option(min=0, help="Price of a node-hour; default: the machine's.")
+]
+Tflops = Annotated[
+    float | None,
+    typer.Option(min=1e-9, help="TFLOP/s that a training rank reaches; default: the machine's."),
+]
 
 
 def add_plan_commands(app: typer.Typer) -> None:
@@ -33,37 +66,14 @@ def add_plan_commands(app: typer.Typer) -> None:
 
 def _plan(
     recipe: RecipeFile,
-    sample: Annotated[
-        str,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of the sources to run the data stages on; 0: none, only the models.",
-        ),
-    ] = "1%",
-    from_run: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Folder of an earlier run: measured there, not here."),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(metavar="STAGE", help="Last stage to run on the sample; others cost nothing."),
-    ] = None,
-    machine: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="What it will run on: samples/machines/.")
-    ] = "laptop",
-    nodes: Annotated[
-        int | None, typer.Option(min=1, help="Nodes of it; default: the machine's.")
-    ] = None,
-    price: Annotated[
-        float | None, typer.Option(min=0, help="Of a node-hour; default: the machine's.")
-    ] = None,
-    tflops: Annotated[
-        float | None,
-        typer.Option(
-            min=1e-9, help="TFLOP/s that a training rank reaches; default: the machine's."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sample: Share = "1%",
+    from_run: FromRun = None,
+    until: Until = None,
+    machine: MachineName = "laptop",
+    nodes: Nodes = None,
+    price: Price = None,
+    tflops: Tflops = None,
+    as_json: AsJson = False,
     set_: Overrides = None,
     workers: Workers = None,
     address: Address = None,
@@ -91,17 +101,13 @@ def _plan(
     elif (missing := sources_missing(loaded)) is not None:
         plan = _from_numbers(loaded, wanted, f"not measured: {missing.what} ({missing.where})")
     else:
+        share, progress = parse_share(sample), Console(stderr=True)
         found = run_sample(
-            loaded,
-            parse_share(sample),
-            until=until,
-            address=address,
-            workers=workers,
-            console=Console(stderr=True),
+            loaded, share, until=until, address=address, workers=workers, console=progress
         )
         plan = plan_of_sample(loaded, found, wanted)
     if as_json:
-        sys.stdout.write(json.dumps(plan_json(plan), indent=2) + "\n")
+        print_json(plan_json(plan))
     else:
         show(plan, Console(highlight=False))
 

@@ -8,10 +8,10 @@ from core.errors import InputError
 from core.plan import Machine
 from core.recipe import LoadedRecipe
 from core.recipe.mcq import Mcq
-from core.recipe.train import ModelShape
 from core.stage import StageContext
 from eval.items import Item, load_items
 from eval.items.files import benchmark_file
+from ray_jobs.train_runs import Shape
 from train.budget import model_size
 
 STAGE = "eval.mcq"
@@ -48,7 +48,7 @@ class EvalPlan:
 def plan_eval(
     loaded: LoadedRecipe,
     ctx: StageContext,
-    shape: tuple[ModelShape, bool],
+    shape: Shape,
     machine: Machine,
     nodes: int,
     tflop_per_s: float | None,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from core.errors import RecipeError
-from core.model_folder import CONFIG_NAME
+from core.counted import counted
 from core.plan import Interval, Machine
 from core.plan.project import times
 from core.recipe import LoadedRecipe
@@ -18,8 +17,8 @@ from core.recipe.train import ModelShape, Trainer
 from core.stage import StageContext
 from merge.budget import estimate
 from merge.weights import ModelWeights
-from ray_jobs.train_commands import CHAT_RUNS, RUNS
-from train.budget import ModelSize, flop_per_token, model_size, plan_run, rank_memory, shape_of
+from ray_jobs.train_runs import RUNS, Shape, model_shape, plan_in_numbers, sequence_length
+from train.budget import ModelSize, flop_per_token, model_size, rank_memory
 
 STATE_BYTES = 12
 """Of a checkpoint per parameter: weights and two Adam moments in float32."""
@@ -90,31 +89,16 @@ class MergePlan:
     fits: bool
 
 
-def base_shape(loaded: LoadedRecipe, ctx: StageContext) -> tuple[ModelShape, bool] | None:
+def base_shape(loaded: LoadedRecipe, ctx: StageContext) -> Shape | None:
     """Returns the base model's sizes and whether its head is tied; None where nothing says."""
     train = loaded.recipe.train
-    if train is None:
-        return None
-    for folder in (Path(ctx.model_path("train.base")), ctx.path(train.base.path or ".")):
-        if (folder / CONFIG_NAME).is_file():
-            return shape_of(folder)
-    if train.base.tiny is not None:
-        return train.base.tiny, True
-    return (train.base.shape, False) if train.base.shape is not None else None
-
-
-def sequence_length(loaded: LoadedRecipe, run: str) -> int:
-    """Returns the tokens of a sequence of a training run."""
-    synth = loaded.recipe.synth
-    if run in CHAT_RUNS and synth is not None:
-        return synth.chat.sequence_length
-    return loaded.recipe.corpus.tokens.sequence_length
+    return None if train is None else model_shape(train, "train.base", ctx)
 
 
 def plan_training(
     loaded: LoadedRecipe,
     run: str,
-    shape: tuple[ModelShape, bool],
+    shape: Shape,
     tokens: Interval | None,
     machine: Machine,
     nodes: int,
@@ -140,30 +124,18 @@ def plan_training(
     assert train is not None
     section: Trainer = getattr(train, run)
     length = sequence_length(loaded, run)
-    sizes, tied = shape
     # A sample's tokens come as an interval; the plan is linear in them.
     epoch = tokens or (Interval.exact(section.plan_tokens) if section.plan_tokens else None)
     sequences = None if epoch is None else max(1, math.ceil(epoch.value / length))
-    try:
-        plan = plan_run(sizes, section, length, sequences, tied)
-    except ValueError as error:
-        raise RecipeError(
-            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
-        ) from error
+    plan = plan_in_numbers(section, run, shape, length, sequences)
     rate, notes = _rate(section, machine, tflop_per_s)
     needed = math.ceil(section.num_workers / machine.ranks_per_node)
     if needed > nodes:
-        notes.append(f"needs {needed} nodes, the plan has {nodes}")
-    trained = wall = None
+        notes.append(f"needs {counted(needed, 'node')}, the plan has {nodes}")
+    trained = None
     if epoch is not None and plan.tokens is not None:
         trained = times(epoch, plan.tokens / epoch.value)
-        if rate is not None:
-            flop = flop_per_token(sizes, length, tied)
-            wall = times(trained, flop / (rate * 1e12 * section.num_workers * 3600))
-            limit = machine.wall_limit_hours
-            if limit is not None and wall.value > limit:
-                parts = math.ceil(wall.value / limit)
-                notes.append(f"{parts} jobs of {limit:g} h, each going on from a checkpoint")
+    wall = _wall(trained, flop_per_token(shape[0], length, shape[1]), rate, section.num_workers)
     return TrainPlan(
         run=f"train.{run}",
         parameters=plan.size.total,
@@ -173,7 +145,7 @@ def plan_training(
         steps=plan.steps,
         flop=plan.flop,
         rank_bytes=plan.memory.total,
-        rank_bytes_otherwise=_otherwise(sizes, section, length, tied),
+        rank_bytes_otherwise=_otherwise(shape, section, length),
         checkpointing=section.parallel.activation_checkpointing,
         usable_bytes=_usable(section, machine),
         tflop_per_s=rate,
@@ -181,8 +153,26 @@ def plan_training(
         rank_hours=None if wall is None else times(wall, section.num_workers),
         disk_bytes=_disk(plan.size, section),
         money=None if wall is None or price is None else times(wall, needed * price),
-        notes=tuple(notes),
+        notes=(*notes, *_jobs(wall, machine)),
     )
+
+
+def _wall(
+    tokens: Interval | None, flop_per_token: float, rate: float | None, ranks: int
+) -> Interval | None:
+    """Returns the hours of training on tokens at a rank's TFLOP/s; None where one is not known."""
+    if tokens is None or rate is None:
+        return None
+    return times(tokens, flop_per_token / (rate * 1e12 * ranks * 3600))
+
+
+def _jobs(wall: Interval | None, machine: Machine) -> list[str]:
+    """Returns what to say of a run that is longer than the machine's longest job."""
+    limit = machine.wall_limit_hours
+    if wall is None or limit is None or wall.value <= limit:
+        return []
+    parts = math.ceil(wall.value / limit)
+    return [f"{parts} jobs of {limit:g} h, each going on from a checkpoint"]
 
 
 def _rate(
@@ -205,12 +195,14 @@ def _usable(section: Trainer, machine: Machine) -> float | None:
     return machine.memory_gib_per_node * 2**30 * machine.usable_memory_share / workers
 
 
-def _otherwise(shape: ModelShape, section: Trainer, length: int, tied: bool) -> int:
+def _otherwise(shape: Shape, section: Trainer, length: int) -> int:
+    """Returns the bytes of a rank with activation checkpointing switched over."""
+    sizes, tied = shape
     parallel = section.parallel
     switched = parallel.model_copy(
         update={"activation_checkpointing": not parallel.activation_checkpointing}
     )
-    return rank_memory(shape, section.model_copy(update={"parallel": switched}), length, tied).total
+    return rank_memory(sizes, section.model_copy(update={"parallel": switched}), length, tied).total
 
 
 def _disk(size: ModelSize, section: Trainer) -> int:
@@ -219,9 +211,7 @@ def _disk(size: ModelSize, section: Trainer) -> int:
     return size.total * (STATE_BYTES * states + _BYTES[section.dtype])
 
 
-def plan_merge(
-    loaded: LoadedRecipe, shape: tuple[ModelShape, bool], machine: Machine
-) -> MergePlan | None:
+def plan_merge(loaded: LoadedRecipe, shape: Shape, machine: Machine) -> MergePlan | None:
     """Returns the recipe's merge on a machine; None where it merges nothing."""
     section = loaded.recipe.merge
     if section is None:

@@ -189,6 +189,3 @@ def _why_not(stage: AnyStage, chosen: set[str], wanted: bool) -> str | None:
         return "replay is planned for a whole epoch; training counts its tokens by its share"
     missing = [name for name in stage.inputs if name not in chosen]
     return f"it reads {missing[0]}, which a sample does not make" if missing else None
-
-
-__all__ = ["Sample", "data_stages", "parse_share", "run_sample", "sources_missing"]

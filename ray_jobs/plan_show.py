@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.counted import counted
 from core.plan import Interval
 from core.plan.project import StagePlan
 from ray_jobs.plan_models import TrainPlan
 from ray_jobs.plan_whole import WholePlan
-
-_GIB = 2**30
 
 
 def show(plan: WholePlan, console: Console) -> None:
@@ -135,7 +134,7 @@ def _train_cells(run: TrainPlan) -> dict[str, str]:
         "tokens": unknown if run.tokens is None else _between(run.tokens, number),
         "steps": unknown if run.steps is None else f"{run.steps:,}",
         "arithmetic": unknown if run.flop is None else f"{run.flop:.3g} FLOP",
-        "ranks": f"{run.ranks:,} on {run.nodes:,} nodes",
+        "ranks": f"{run.ranks:,} on {counted(run.nodes, 'node')}",
         "TFLOP/s a rank": unknown if run.tflop_per_s is None else f"{run.tflop_per_s:.3g}",
         "activation checkpointing": state,
         "memory of a rank": f"{size(run.rank_bytes)} of {usable}\n{verdict}",
@@ -167,7 +166,7 @@ def _sums(plan: WholePlan) -> Table:
         took = "time not known" if asked.wall_hours is None else hours(asked.wall_hours)
         written = f", at most {number(asked.written_tokens)} written" * bool(asked.written_tokens)
         table.add_row(
-            f"  of it multiple choice, {asked.models} models",
+            f"  of it multiple choice, {counted(asked.models, 'model')}",
             f"{took}, {number(asked.prompts)} prompts, {number(asked.read_tokens)} tokens "
             f"read{written}",
         )

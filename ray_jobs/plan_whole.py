@@ -23,10 +23,9 @@ from ray_jobs.plan_models import (
     plan_merge,
     plan_training,
     runs_of,
-    sequence_length,
 )
 from ray_jobs.plan_sample import UNITS, Sample
-from ray_jobs.train_commands import RUNS
+from ray_jobs.train_runs import RUNS, sequence_length
 
 _INGEST = "corpus.ingest"
 _TOKENS = "tokens"

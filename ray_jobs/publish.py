@@ -180,7 +180,9 @@ def warnings_of(publication: Publication) -> list[str]:
     shown = [f"absolute paths are in the manifest or card: {', '.join(paths[:3])}"] if paths else []
     if any(_is_rejects(name) for name in publication.files):
         rows = sum(publication.link.manifest.rejects.values())
-        shown.append(f"{rows:,} rejected rows go along, with their text: --no-rejects keeps them")
+        shown.append(
+            f"rejected rows go along with their text: {rows:,}; --no-rejects keeps them here"
+        )
     return [*publication.card.warnings, *shown]
 
 

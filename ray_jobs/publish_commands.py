@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.cards import CARD_NAME
+from core.counted import counted
 from core.full_card import CardOptions, make_card
 from core.lineage import open_stage
 from ray_jobs.options import example
@@ -46,10 +47,15 @@ StageFolder = Annotated[
 Title = Annotated[str | None, typer.Option(help="Title of the card.")]
 Licence = Annotated[
     list[str] | None,
-    typer.Option("--license", metavar="NAME", help="Instead of what the documents state."),
+    typer.Option(
+        "--license",
+        metavar="NAME",
+        help="Licence of the card, instead of what the documents state.",
+    ),
 ]
 Language = Annotated[
-    list[str] | None, typer.Option(metavar="CODE", help="Such as en; may be repeated.")
+    list[str] | None,
+    typer.Option(metavar="CODE", help="Language for the card, such as en; may be repeated."),
 ]
 Rejects = Annotated[
     bool, typer.Option("--rejects/--no-rejects", help="Whether the rejected rows go along.")
@@ -62,7 +68,9 @@ def _publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all and show what would go; send nothing.")
     ] = False,
-    private: Annotated[bool, typer.Option("--private", help="Make it private.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private.")
+    ] = False,
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Push to this branch.")
     ] = None,
@@ -115,7 +123,9 @@ def show(publication: Publication, repo: str, console: Console) -> None:
         table.add_row(f"{len(rest):,} more", readable(sum(size for _, size in rest)))
     table.add_row(f"{CARD_NAME}, the full card with its picture", "")
     console.print(table)
-    console.print(f"{len(files):,} files, {readable(publication.total_bytes)}, hashes checked")
+    console.print(
+        f"{counted(len(files), 'file')}, {readable(publication.total_bytes)}, hashes checked"
+    )
     if publication.left_out:
         stays = [f"{name} ({n})" if n > 1 else name for name, n in publication.left_out.items()]
         console.print(f"left out: {', '.join(stays)}", markup=False)

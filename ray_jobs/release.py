@@ -60,7 +60,7 @@ def release_section(loaded: LoadedRecipe) -> Release:
     Raises:
         RecipeError: there is none.
     """
-    section: Release | None = getattr(loaded.recipe, "release", None)
+    section = loaded.recipe.release
     if section is None:
         raise RecipeError(
             "the recipe has no section 'release'",

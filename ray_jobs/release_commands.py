@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.cards import CARD_NAME
+from core.counted import counted
 from core.errors import StageError, UsageError
 from core.recipe import load_recipe
 from ray_jobs.options import Overrides, RecipeFile, example
@@ -79,8 +80,7 @@ def _show(prepared: Prepared, name: str, repo_id: str | None, console: Console) 
         for text in prepared.findings.blocking:
             console.print(f"stops it: {text}", markup=False)
         raise StageError(
-            f"{name} cannot go out: {len(prepared.findings.blocking)} "
-            f"fault{'s' if len(prepared.findings.blocking) > 1 else ''}",
+            f"{name} cannot go out: {counted(len(prepared.findings.blocking), 'fault')}",
             where="; ".join(prepared.findings.blocking[:3]),
             remedy="mend what is listed and run the same command again",
         )
@@ -92,8 +92,9 @@ def _show(prepared: Prepared, name: str, repo_id: str | None, console: Console) 
             table.add_row(file, readable(size))
         table.add_row(f"{CARD_NAME}, with its picture", "")
         console.print(table)
+    total = readable(publication.total_bytes)
     console.print(
-        f"{name}: {len(publication.files):,} files, {readable(publication.total_bytes)}, hashes "
-        f"checked, loads in transformers: {prepared.folder}",
+        f"{name}: {counted(len(publication.files), 'file')}, {total}, hashes checked, loads in "
+        f"transformers: {prepared.folder}",
         markup=False,
     )

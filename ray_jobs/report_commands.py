@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from core.counted import counted
 from core.errors import InputError
 from core.recipe import load_recipe
 from ray_jobs.options import Overrides, RecipeFile, example
@@ -58,5 +59,5 @@ def _report(
         )
     write_text(path, render(loaded.recipe.name, data))
     console = Console(highlight=False)
-    console.print(f"{len(data.stages)} of {len(names)} stages are in the report")
+    console.print(f"{len(data.stages)} of {counted(len(names), 'stage')} are in the report")
     console.print(str(path), soft_wrap=True, markup=False)

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from core.errors import UsageError
 from core.recipe import load_recipe
-from core.stage import StageContext
-from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
+from ray_jobs.execute import execute
+from ray_jobs.options import (
+    DEMO,
+    Address,
+    AsJson,
+    Overrides,
+    RecipeFile,
+    Workers,
+    example,
+    print_json,
+)
+from ray_jobs.pipeline import context_of
 
 SCORE_OWN_COMMANDS = ("eval.scores",)
 """Stages whose command does more than run them."""
 
-_DEMO = "recipes/demo.yaml"
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def add_score_commands(eval_app: typer.Typer) -> None:
     """Adds the commands to the group."""
-    eval_app.command("scores", epilog=example(f"astromill eval scores {_DEMO}"))(_scores)
+    eval_app.command("scores", epilog=example(f"astromill eval scores {DEMO}"))(_scores)
     eval_app.command(
         "compare",
         epilog=example(
-            f"astromill eval compare {_DEMO} base merged --topics",
-            f"astromill eval compare {_DEMO} merged:letter merged:reasoning",
-            f"astromill eval compare {_DEMO} --json",
+            f"astromill eval compare {DEMO} base merged --topics",
+            f"astromill eval compare {DEMO} merged:letter merged:reasoning",
+            f"astromill eval compare {DEMO} --json",
         ),
     )(_compare)
     eval_app.command(
@@ -50,11 +55,10 @@ def _scores(
     from eval.scores.stage import SCORES_NAME
     from eval.scores.table import score_table
     from eval.scores.tables import detail_tables
-    from ray_jobs.execute import execute
 
     loaded = load_recipe(recipe, set_ or [])
     execute(loaded, lambda p: p.select(only="eval.scores"), address=address, workers=workers)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    ctx = context_of(loaded)
     path = ctx.folder("eval.scores") / SCORES_NAME
     scores = json.loads(path.read_text(encoding="utf-8"))
     console = Console()
@@ -95,7 +99,7 @@ def _compare(
             "--topics needs two models", where="command line", remedy="name the two to compare"
         )
     loaded = load_recipe(recipe, set_ or [])
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    ctx = context_of(loaded)
     answered = read_answered(ctx.folder("eval.scores"))
     if a is not None and b is not None:
         pairs = [(answered.label(a), answered.label(b))]
@@ -104,7 +108,7 @@ def _compare(
     found = answered.by_group(pairs)
     by_topic = answered.by_topic(*pairs[0]) if topics else []
     if as_json:
-        _print_json({"paired": found, "topics": by_topic})
+        print_json({"paired": found, "topics": by_topic})
         return
     console = Console()
     console.print(paired_table(found))
@@ -132,22 +136,18 @@ def _score_file(
     found = score_file(predictions, key, free_text)
     record = found.record(every_pair=True)
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
     console = Console()
     console.print(submitted_table(record))
     if found.unknown_rows:
         shown = "; ".join(found.unknown)
         console.print(
-            f"{found.unknown_rows:,} rows are of no question of the key: {shown}",
+            f"rows of no question of the key: {found.unknown_rows:,} ({shown})",
             markup=False,
             highlight=False,
         )
     if found.unkeyed:
-        console.print(f"{found.unkeyed:,} rows are of questions without a key", highlight=False)
+        console.print(f"rows of questions without a key: {found.unkeyed:,}", highlight=False)
     if record["paired"]:
         console.print(paired_table(record["paired"]))
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -29,6 +29,20 @@ from ray_jobs.talk_options import (
     read_key,
 )
 
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model folder, stage folder or stage of --recipe.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")]
+Name = Annotated[
+    str | None, typer.Option(help="What clients call the model; default: its folder or stage.")
+]
+HideReasoning = Annotated[
+    bool, typer.Option("--hide-reasoning", help="Leave reasoning out of all answers.")
+]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens that an answer may have.")]
+LogFile = Annotated[Path, typer.Option(metavar="FILE", help="File for vLLM's own output.")]
+
 
 def add_serve_commands(app: typer.Typer) -> None:
     """Adds ``serve``."""
@@ -43,32 +57,20 @@ def add_serve_commands(app: typer.Typer) -> None:
 
 
 def _serve(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Model folder, stage folder or stage of --recipe."),
-    ],
+    model: Model,
     recipe: RecipeOption = None,
     set_: Overrides = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine reach 0.0.0.0.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     engine: EngineOption = "auto",
-    name: Annotated[
-        str | None,
-        typer.Option(help="Of the model, for clients; default: its folder's or stage's."),
-    ] = None,
-    hide_reasoning: Annotated[
-        bool, typer.Option("--hide-reasoning", help="Leave reasoning out of all answers.")
-    ] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer at most.")] = 4096,
+    name: Name = None,
+    hide_reasoning: HideReasoning = False,
+    max_tokens: MaxTokens = 4096,
     max_model_len: MaxModelLen = None,
     dtype: Dtype = "auto",
     tensor_parallel_size: TensorParallel = 1,
     api_key_env: KeyVariable = None,
-    log: Annotated[
-        Path, typer.Option(metavar="FILE", help="vllm: where its own output goes.")
-    ] = Path("vllm-server.log"),
+    log: LogFile = Path("vllm-server.log"),
 ) -> None:
     """Serve a model to OpenAI-compatible clients, until Ctrl-C.
 
@@ -77,20 +79,14 @@ def _serve(
     """
     console = Console(highlight=False, soft_wrap=True)
     folder, label = find_model(model, recipe, set_ or [])
-    key = read_key(api_key_env)
-    key_variable = None if key is None else api_key_env or KEY_VARIABLE
-    if key is None and not is_loopback(host):
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"warning: anyone who can reach {host} may use this server: it has no key. Export one "
-            f"as {KEY_VARIABLE}",
-            style="yellow",
-        )
+    name = name or label
+    key, key_variable = _key(host, api_key_env)
     if choose_engine(engine) == "vllm":
         from core.talk.vllm_server import VllmOptions
 
         options = VllmOptions(
             model=folder,
-            name=name or label,
+            name=name,
             host=host,
             port=port,
             key=key,
@@ -107,12 +103,29 @@ def _serve(
     from core.talk.local import LocalVoice
     from core.talk.server import ServerLimits, TalkServer
 
-    voice = LocalVoice(Path(folder), name or label, max_model_len, dtype)
+    voice = LocalVoice(Path(folder), name, max_model_len, dtype)
     limits = ServerLimits(max_tokens=max_tokens, default_tokens=min(1024, max_tokens))
-    served = TalkServer(voice, name or label, key, hide_reasoning, limits)
-    asyncio.run(
-        serve_local(served.app(), host, port, name or label, voice.chats, key_variable, console)
-    )
+    app = TalkServer(voice, name, key, hide_reasoning, limits).app()
+    asyncio.run(serve_local(app, host, port, name, voice.chats, key_variable, console))
+
+
+def _key(host: str, variable: str | None) -> tuple[str | None, str | None]:
+    """Returns a server's key and the variable that holds it; warns where others reach it without.
+
+    Args:
+        host: address that it listens on.
+        variable: named by the user.
+    """
+    key = read_key(variable)
+    if key is not None:
+        return key, variable or KEY_VARIABLE
+    if not is_loopback(host):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"warning: anyone who can reach {host} may use this server: it has no key. Export one "
+            f"as {KEY_VARIABLE}",
+            style="yellow",
+        )
+    return None, None
 
 
 async def serve_local(

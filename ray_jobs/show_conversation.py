@@ -27,11 +27,10 @@ from core.lineage import (
     sequences_with,
 )
 from core.tokenizer import load_tokenizer
+from ray_jobs.trace import CONVERSATION_COLUMNS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-CONVERSATION_COLUMNS = ("conv_id", "messages")
 
 
 @dataclass(frozen=True)

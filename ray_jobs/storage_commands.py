@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from core.counted import counted
 from core.errors import UsageError
 from core.recipe import LoadedRecipe, load_recipe
 from ray_jobs.options import Overrides, RecipeFile, example
@@ -71,7 +72,7 @@ def _pull(
             mirror.files(name, "rejects/")
         finished += 1
         console.print(f"{name}: {mirror.place(name)}", soft_wrap=True, markup=False)
-    console.print(f"{finished} stages are here")
+    console.print(f"{counted(finished, 'stage')} here")
 
 
 def add_storage_commands(app: typer.Typer) -> None:

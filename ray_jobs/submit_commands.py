@@ -99,7 +99,7 @@ def submit(
         sys.stdout.write(name + "\n")
         return
     console.print(f"job [bold]{name}[/bold]; Ctrl-C stops following, not the job", highlight=False)
-    _follow(client, name, console)
+    _follow(client, name, address, console)
 
 
 def list_jobs(address: DashboardAddress = None) -> None:
@@ -137,7 +137,7 @@ def logs(
         if not follow:
             sys.stdout.write(client.get_job_logs(job))
             return
-    _follow(client, job, Console(stderr=True))
+    _follow(client, job, address, Console(stderr=True))
 
 
 def stop(job: JobId, address: DashboardAddress = None) -> None:
@@ -231,7 +231,7 @@ def _require_job(client: JobSubmissionClient, job: str) -> None:
         )
 
 
-def _follow(client: JobSubmissionClient, job: str, console: Console) -> None:
+def _follow(client: JobSubmissionClient, job: str, address: str | None, console: Console) -> None:
     """Writes the job's log until it ends; exits as the job did."""
 
     async def tail() -> None:
@@ -240,7 +240,7 @@ def _follow(client: JobSubmissionClient, job: str, console: Console) -> None:
             sys.stdout.flush()
 
     try:
-        with _reachable(None):
+        with _reachable(address):
             asyncio.run(tail())
     except KeyboardInterrupt:
         console.print(

@@ -30,7 +30,9 @@ MaxModelLen = Annotated[
 ]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Of the weights; auto on a CPU: float32 with transformers."),
+    typer.Option(
+        help="Type of the weights; auto: vllm as they are, transformers bfloat16, on a CPU float32."
+    ),
 ]
 KeyVariable = Annotated[
     str | None,

@@ -7,16 +7,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from core.counted import counted
 from core.errors import UsageError
 from core.lineage import Link, follow, open_stage, sequences_with
-from ray_jobs.options import example
+from ray_jobs.options import AsJson, example, print_json
 from ray_jobs.trace import (
     CONVERSATION_COLUMNS,
     ConversationPlace,
@@ -64,7 +65,7 @@ def _trace(
         str | None, typer.Option(metavar="FOLDER", help="The tokenizer; default: the run's.")
     ] = None,
     context: Annotated[int, typer.Option(min=0, help="Characters to show on either side.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show which document, page and file a trained token comes from, with the text around it."""
     link = open_stage(folder, stage)
@@ -77,7 +78,7 @@ def _trace(
         raise _wrong_use("--sequence and --token are both needed")
     found = trace_token(link, sequence, token, tokenizer)
     if as_json:
-        print_json(found, context)
+        print_json(trace_values(found, context))
     else:
         show(found, context, Console(soft_wrap=True, highlight=False))
 
@@ -130,8 +131,8 @@ def _conversations(link: Link, document: str) -> list[str]:
     return ids
 
 
-def print_json(trace: Trace, context: int) -> None:
-    """Prints a trace as one JSON object; of texts, only what is shown otherwise."""
+def trace_values(trace: Trace, context: int) -> dict[str, Any]:
+    """Returns a trace as JSON values; of texts, only what is shown otherwise."""
     data = asdict(trace)
     places = [data["place"], *data["place"].get("documents", [])]
     for place in places:
@@ -140,7 +141,7 @@ def print_json(trace: Trace, context: int) -> None:
         place["before"] = text[max(0, start - context) : start]
         place["text"] = text[start:end]
         place["after"] = text[end : end + context]
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    return data
 
 
 def show(trace: Trace, context: int, console: Console) -> None:
@@ -232,7 +233,7 @@ def _document_lines(place: DocumentPlace, token: int | None = None) -> Iterator[
         quality = page.get("quality")
         yield "page", f"{page['page']}{how}{'' if quality is None else f', quality {quality:.3g}'}"
     if len(place.pages) > _PAGES_SHOWN:
-        yield "", f"and {len(place.pages) - _PAGES_SHOWN:,} more pages"
+        yield "", f"and {counted(len(place.pages) - _PAGES_SHOWN, 'more page')}"
     span = f"{place.start_char:,} to {place.end_char:,}"
     of_document = "" if token is None else f"; its token {token:,}"
     yield "characters", f"{span} of {len(place.text):,} in {place.stage}{of_document}"

@@ -11,30 +11,30 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import RecipeError, UsageError
-from core.manifest import Manifest
-from core.model_folder import CONFIG_NAME, require_model
+from core.counted import counted
+from core.errors import UsageError
+from core.model_folder import require_model
 from core.recipe import LoadedRecipe, load_recipe
-from core.recipe.train import ModelShape, Trainer
+from core.recipe.train import Trainer
 from core.stage import StageContext
 from ray_jobs.execute import execute
 from ray_jobs.options import Address, Overrides, RecipeFile, Workers, example
-from train.budget import Plan, plan_run, shape_of
+from ray_jobs.pipeline import context_of
+from ray_jobs.train_runs import (
+    RUNS,
+    Shape,
+    model_found,
+    model_shape,
+    plan_in_numbers,
+    resolved_section,
+    run_section,
+    sequence_length,
+    sequences_made,
+)
+from train.budget import Plan, shape_of
 
 if TYPE_CHECKING:
     from train.preflight import Preflight
-
-RUNS = {
-    "scorer": ("corpus.scorer_tokens", "Train the small perplexity scorer."),
-    "cpt": ("corpus.tokens", "Continue pretraining on the corpus."),
-    "sft": ("synth.sft_tokens", "Fine-tune on the mixture of conversations."),
-    "instruct": ("synth.instruct_tokens", "Fine-tune on general instructions."),
-    "control": ("synth.control_tokens", "Fine-tune on unrelated questions: the control."),
-}
-"""Training runs: the stage whose sequences each one reads, and what its command says."""
-
-CHAT_RUNS = ("sft", "instruct", "control")
-"""Runs on conversations."""
 
 FIGURE_RUNS = ("cpt", "sft")
 """Runs of a figure, in order: what leads to the model."""
@@ -96,74 +96,31 @@ def print_plan(loaded: LoadedRecipe, run: str, console: Console) -> None:
         RecipeError: the batch does not divide.
         UsageError: the recipe has no such run, or nothing says how large the model is.
     """
-    section, sequence_length = _section(loaded, run)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
-    shape, tied = _shape(loaded, section, ctx)
-    sequences = _sequences(ctx, RUNS[run][0])
-    try:
-        plan = plan_run(shape, section, sequence_length, sequences, tied)
-    except ValueError as error:
-        raise RecipeError(
-            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
-        ) from error
-    resolved = section.resolved(sequence_length)
-    console.print(_table(plan, resolved, run, sequence_length, sequences is not None))
+    section, length = run_section(loaded, run), sequence_length(loaded, run)
+    ctx = context_of(loaded)
+    sequences = sequences_made(ctx, run)
+    shape = _shape(loaded, section, ctx)
+    plan = plan_in_numbers(section, run, shape, length, sequences)
+    resolved = resolved_section(section, run, length)
+    console.print(_table(plan, resolved, run, length, sequences is not None))
     console.print("DeepSpeed configuration:")
     console.print_json(json.dumps(_engine_config(resolved, plan)))
 
 
-def _section(loaded: LoadedRecipe, run: str) -> tuple[Trainer, int]:
-    recipe = loaded.recipe
-    if recipe.train is None or (run in CHAT_RUNS and recipe.synth is None):
+def _shape(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> Shape:
+    train = loaded.recipe.train
+    assert train is not None
+    shape = model_shape(train, section.init, ctx)
+    if shape is None:
         raise UsageError(
-            f"the recipe has no run train.{run}",
-            where="command line",
-            remedy="add the sections 'train' and, for fine-tuning, 'synth'",
+            "nothing says how large the model is",
+            where="key train.base",
+            remedy=f"put the model at {train.base.path}, or give its sizes as train.base.shape",
         )
-    length = recipe.corpus.tokens.sequence_length
-    if run in CHAT_RUNS and recipe.synth is not None:
-        length = recipe.synth.chat.sequence_length
-    section: Trainer = getattr(recipe.train, run)
-    return section, length
+    return shape
 
 
-def _model(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> Path | None:
-    """Returns the folder of the run's starting model; of a stage still to run, the base's."""
-    train = loaded.recipe.train
-    assert train is not None
-    folders = [Path(ctx.model_path(section.init))]
-    if train.base.path:
-        folders.append(ctx.path(train.base.path))
-    return next((folder for folder in folders if (folder / CONFIG_NAME).is_file()), None)
-
-
-def _shape(loaded: LoadedRecipe, section: Trainer, ctx: StageContext) -> tuple[ModelShape, bool]:
-    """Returns the model's sizes, by its files or by the recipe, and whether its head is tied."""
-    train = loaded.recipe.train
-    assert train is not None
-    folder = _model(loaded, section, ctx)
-    if folder is not None:
-        return shape_of(folder)
-    if train.base.tiny is not None:
-        return train.base.tiny, True
-    if train.base.shape is not None:
-        return train.base.shape, False
-    raise UsageError(
-        "nothing says how large the model is",
-        where="key train.base",
-        remedy=f"put the model at {train.base.path}, or give its sizes as train.base.shape",
-    )
-
-
-def _sequences(ctx: StageContext, stage: str) -> int | None:
-    """Returns the sequences of an epoch, where the data has been made."""
-    manifest = Manifest.load(ctx.folder(stage))
-    if manifest is None:
-        return None
-    return sum(file.rows or 0 for file in manifest.shards) or None
-
-
-def _table(plan: Plan, section: Trainer, run: str, length: int, counted: bool) -> Table:
+def _table(plan: Plan, section: Trainer, run: str, length: int, from_data: bool) -> Table:
     table = Table("", "", title=f"train.{run}, planned", show_header=False, title_justify="left")
     memory, parallel = plan.memory, section.parallel
     spread = f"data {plan.data_parallel_size}"
@@ -186,9 +143,9 @@ def _table(plan: Plan, section: Trainer, run: str, length: int, counted: bool) -
     if plan.steps is None or plan.tokens is None or plan.flop is None:
         rows.append(("steps", f"not known: make the data, or give train.{run}.plan_tokens"))
     else:
-        source = "counted in the data" if counted else "by plan_tokens"
+        source = "counted in the data" if from_data else "by plan_tokens"
         rows += [
-            ("steps", f"{plan.steps:,} in {section.epochs:g} epochs ({source})"),
+            ("steps", f"{plan.steps:,} in {counted(section.epochs, 'epoch')} ({source})"),
             ("tokens", f"{plan.tokens:,}"),
             ("arithmetic", f"{plan.flop:.3g} FLOP, without recomputation"),
         ]
@@ -209,15 +166,17 @@ def _table(plan: Plan, section: Trainer, run: str, length: int, counted: bool) -
 
 def _schedule(section: Trainer, plan: Plan) -> str:
     schedule = section.schedule
-    warmup = f"{schedule.warmup_steps} steps"
+    warmup = counted(schedule.warmup_steps, "step")
     if schedule.warmup_epochs is not None:
-        warmup = f"{schedule.warmup_epochs:g} epochs"
+        warmup = counted(schedule.warmup_epochs, "epoch")
         if plan.steps_per_epoch is not None:
-            warmup += f" ({round(schedule.warmup_epochs * plan.steps_per_epoch)} steps)"
+            steps = round(schedule.warmup_epochs * plan.steps_per_epoch)
+            warmup += f" ({counted(steps, 'step')})"
     shape = "constant"
     if schedule.kind == "cosine":
-        over = "" if schedule.decay_epochs is None else f" over the last {schedule.decay_epochs:g}"
-        shape = f"cosine{over}{' epochs' if over else ''} to {schedule.final_fraction:.0%}"
+        epochs = schedule.decay_epochs
+        over = "" if epochs is None else f" over the last {counted(epochs, 'epoch')}"
+        shape = f"cosine{over} to {schedule.final_fraction:.0%}"
     return f"warmup {warmup}, then {shape}"
 
 
@@ -255,25 +214,22 @@ def run_preflight(
 
     Raises:
         RecipeError: the batch does not divide.
+        UsageError: the recipe has no such run.
         AstromillError: something that the run needs fails; the message says what.
     """
     from core.session import ray_session
     from train.preflight import preflight
     from train.stage import TrainStage, check_cluster
 
-    section, length = _section(loaded, run)
-    ctx = StageContext(loaded.run_dir, loaded.root, loaded.recipe.seed, loaded.remote)
+    section, length = run_section(loaded, run), sequence_length(loaded, run)
+    train = loaded.recipe.train
+    assert train is not None
+    ctx = context_of(loaded)
     stage = TrainStage(f"train.{run}", section, RUNS[run][0], section.init)
-    model = _model(loaded, section, ctx) or Path(ctx.model_path(section.init))
+    model = model_found(train, section.init, ctx) or Path(ctx.model_path(section.init))
     require_model(model, f"{stage.name}.init")
-    shape, tied = shape_of(model)
-    try:
-        plan = plan_run(shape, section, length, _sequences(ctx, RUNS[run][0]), tied)
-        resolved = section.resolved(length)
-    except ValueError as error:
-        raise RecipeError(
-            str(error), where=f"key train.{run}", remedy="choose numbers that divide"
-        ) from error
+    plan = plan_in_numbers(section, run, shape_of(model), length, sequences_made(ctx, run))
+    resolved = resolved_section(section, run, length)
     spec = replace(stage.spec(ctx, Path(), resolved, length), model=str(model))
     with ray_session(address or loaded.recipe.cluster.address):
         check_cluster(resolved, stage.name)
@@ -306,7 +262,7 @@ def _preflight_table(found: Preflight, run: str, section: Trainer) -> Table:
         rows.append(
             (
                 "time of the run",
-                f"{found.run_seconds / 3600:.2f} h: {found.steps:,} steps of "
+                f"{found.run_seconds / 3600:.2f} h: {counted(found.steps or 0, 'step')} of "
                 f"{found.step_seconds:.2f} s on {section.num_workers:,} workers",
             )
         )

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from core.counted import counted
 from core.errors import UsageError
 from core.recipe.value import Value
 from eval.value.claim_kinds import read_claims
@@ -103,7 +104,7 @@ def _table(
     dates: Dates = None,
     baseline: Baseline = "GPT-4",
     questions: Questions = 3846,
-    sort: Annotated[str, typer.Option(help="value or score.")] = "value",
+    sort: Annotated[str, typer.Option(help="Best first by: value or score.")] = "value",
     top: Annotated[int | None, typer.Option(min=1, help="Show so many; default: all.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all rows and columns as CSV.")
@@ -129,7 +130,7 @@ def _table(
     _print_prices(console, values)
     if out is not None:
         write_text(out, table_csv(values, orders[sort]))
-        console.print(f"{len(values.entries)} models: {out}")
+        console.print(f"{counted(len(values.entries), 'model')}: {out}")
 
 
 def _cost_of(entry: Entry) -> float:
@@ -139,7 +140,9 @@ def _cost_of(entry: Entry) -> float:
 def _shown(table: ValueTable, entries: list[Entry], sort: str) -> Table:
     """Returns the models as lines that fit into 80 columns; ``--out`` has all there is."""
     unit = "USD/0.1M" if table.baseline_usd else f"cost/{table.baseline}"
-    title = f"{len(table.entries)} models by {sort}; ranks by score and value; * frontier"
+    title = (
+        f"{counted(len(table.entries), 'model')} by {sort}; ranks by score and value; * frontier"
+    )
     shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for head in ("no.", "no."):
         shown.add_column(head, justify="right", no_wrap=True)
@@ -237,7 +240,7 @@ def _check(
         _print_finding(console, finding)
     counts = {verdict: sum(f.verdict is verdict for f in findings) for verdict in Verdict}
     shown = ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count)
-    console.print(f"{len(findings)} claims; {shown}", markup=False)
+    console.print(f"{counted(len(findings), 'claim')}; {shown}", markup=False)
     if strict and any(f.verdict in (Verdict.FAILS, Verdict.UNKNOWN) for f in findings):
         raise typer.Exit(1)
 
@@ -254,7 +257,10 @@ def _print_finding(console: Console, finding: Finding) -> None:
 def _archive(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models of the table.")],
     tokens: Annotated[
-        float, typer.Option(help="Default: astro-ph, about 3 billion (AstroMLab 3).")
+        float,
+        typer.Option(
+            help="Tokens of the corpus; default: astro-ph, about 3 billion (AstroMLab 3)."
+        ),
     ] = 3e9,
     table: Scores = None,
     costs: Costs = None,

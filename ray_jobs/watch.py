@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ from core.graph import Pipeline
 from core.heartbeat import BEAT_SECONDS, Heartbeat, read_heartbeat
 from core.manifest import MANIFEST_NAME, TIMINGS_NAME, Manifest
 from core.runner.run import QUARANTINE_NAME
+from ray_jobs.show_status import add_stage, stage_table
 
 EVERY_SECONDS = 2.0
 REMOTE_SECONDS = 5.0
@@ -115,7 +115,12 @@ def view(pipeline: Pipeline) -> RenderableType:
     _refresh(pipeline)
     run_dir, now = pipeline.ctx.run_dir, time.time()
     beat = read_heartbeat(run_dir)
-    parts: list[RenderableType] = [_stages(pipeline, beat), Text(summary(beat, now))]
+    table = _stages(pipeline, beat)
+    parts: list[RenderableType] = [
+        Text(pipeline.ctx.remote or str(run_dir)),
+        table,
+        Text(summary(beat, now)),
+    ]
     if beat is not None and beat.state == "running" and beat.total:
         parts.append(ProgressBar(total=beat.total, completed=beat.done, width=60))
     parts += [Text(line, style="yellow") for line in latest_warnings(run_dir)]
@@ -123,11 +128,7 @@ def view(pipeline: Pipeline) -> RenderableType:
 
 
 def _stages(pipeline: Pipeline, beat: Heartbeat | None) -> Table:
-    table = Table(title=str(pipeline.ctx.run_dir), title_justify="left")
-    table.add_column("stage", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for header in ("in", "out", "rejected", "took"):
-        table.add_column(header, justify="right")
+    table = stage_table(pipeline.stages, "took")
     running = beat.stage if beat is not None and beat.state == "running" else ""
     for name in pipeline.stages:
         folder = pipeline.ctx.folder(name)
@@ -140,8 +141,7 @@ def _stages(pipeline: Pipeline, beat: Heartbeat | None) -> Table:
             state = "[red]failed"
         elif counts:
             state = "[green]done"
-        shown = [f"{count:,}" for count in counts] if counts and name != running else [""] * 3
-        table.add_row(escape(name), state, *shown, _took(folder))
+        add_stage(table, name, state, () if name == running else counts, _took(folder))
     return table
 
 
@@ -165,7 +165,7 @@ def _counts_of(folder: Path, changed: int) -> tuple[int, ...]:
 def _took(folder: Path) -> str:
     try:
         seconds = json.loads((folder / TIMINGS_NAME).read_text("utf-8"))["wall_seconds"]
-        return f"{float(seconds):,.1f} s"
+        return f"{float(seconds):,.{0 if seconds >= 100 else 1}f} s"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import AstromillError, Paused, StageError
 from core.recipe.train import Trainer
 from train.checkpoint.control import RunControl
 from train.spec import LoopSpec
+
+if TYPE_CHECKING:
+    from ray.train.v2.api.config import ScalingConfig
 
 RAY_FOLDER = "logs/ray_train"
 """Where Ray Train keeps its own state, below the output; it means nothing afterwards."""
@@ -47,34 +50,19 @@ def launch(
         AstromillError: the loop raised it, or workers were lost too often.
     """
     from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     from train.loop import train_loop
     from train.rendezvous import Rendezvous
 
-    per_worker = {"CPU": 1, "GPU": 1} if section.use_gpu else {"CPU": 1}
-    storage = Path(spec.out) / RAY_FOLDER
-    storage.mkdir(parents=True, exist_ok=True)
-    # Any: Ray Train's signature still names the class of its old API.
-    run_config: Any = RunConfig(
-        name=spec.stage,
-        storage_path=str(storage),
-        logging_config=LoggingConfig(log_level="CRITICAL"),
-        # Lost workers start again; the loop finds the latest checkpoint by itself.
-        failure_config=FailureConfig(max_failures=section.checkpoint.max_restarts),
-    )
+    run_config, scaling_config = _run_config(spec, section), _scaling_config(section)
     control = RunControl(Path(spec.checkpoints))
     control.clear()
     with _environment(_RAY_TRAIN_ENV), _interrupt_handler_kept(), control.stopped_by():
         trainer = TorchTrainer(
             loop or train_loop,
             train_loop_config=asdict(spec),
-            scaling_config=ScalingConfig(
-                num_workers=section.num_workers,
-                use_gpu=section.use_gpu,
-                resources_per_worker=per_worker,
-            ),
+            scaling_config=scaling_config,
             run_config=run_config,
             torch_config=Rendezvous(),
         )
@@ -92,6 +80,35 @@ def launch(
             where=spec.stage,
             remedy="run the same command again to go on",
         )
+
+
+def _run_config(spec: LoopSpec, section: Trainer) -> Any:
+    """Returns where Ray Train keeps its state, and how often it starts lost workers again.
+
+    Any: the signature of its trainer still names the class of its old API.
+    """
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
+
+    storage = Path(spec.out) / RAY_FOLDER
+    storage.mkdir(parents=True, exist_ok=True)
+    return RunConfig(
+        name=spec.stage,
+        storage_path=str(storage),
+        logging_config=LoggingConfig(log_level="CRITICAL"),
+        # Lost workers start again; the loop finds the latest checkpoint by itself.
+        failure_config=FailureConfig(max_failures=section.checkpoint.max_restarts),
+    )
+
+
+def _scaling_config(section: Trainer) -> ScalingConfig:
+    """Returns the workers, and what each one takes from the cluster."""
+    from ray.train.v2.api.config import ScalingConfig
+
+    return ScalingConfig(
+        num_workers=section.num_workers,
+        use_gpu=section.use_gpu,
+        resources_per_worker={"CPU": 1, "GPU": 1} if section.use_gpu else {"CPU": 1},
+    )
 
 
 def stage_error(error: Exception, stage: str) -> AstromillError:

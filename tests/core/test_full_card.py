@@ -112,7 +112,7 @@ def test_tokens_are_counted_by_source(made: Path) -> None:
 def test_conversations_say_who_wrote_them(made: Path) -> None:
     front, text = parts(made, "synth.conversations")
     assert front["task_categories"] == ["text-generation"]
-    assert "1 conversations from 3 documents of 3 sources" in text
+    assert "1 conversation from 3 documents of 3 sources" in text
     assert "Text of the step `synth.qa` was written by a language model (a-model)" in text
     front, _ = parts(made, "synth.qa")
     assert front["task_categories"] == ["question-answering"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_files_that_are_not_safetensors_are_named(folder: Path, content: bytes) 
         require_model(folder, "test")
 
 
+def test_a_header_that_lacks_something_is_named(folder: Path) -> None:
+    for header in ('{"c": {"data_offsets": []}}', '{"c": {"data_offsets": [0, 0]}}', "[" * 9999):
+        data = struct.pack("<Q", len(header)) + header.encode()
+        (folder / "model-2.safetensors").write_bytes(data)
+        with pytest.raises(InputError, match=r"model-2\.safetensors"):
+            require_model(folder, "test")
+
+
+def test_layers_that_the_weights_lack(folder: Path) -> None:
+    save_file({"model.layers.0.up.weight": torch.zeros(1)}, folder / "model-1.safetensors")
+    (folder / "config.json").write_text('{"num_hidden_layers": 2}')
+    with pytest.raises(InputError, match="counts 2 layers, and the weights have 1"):
+        require_model(folder, "test")
+
+
 def test_pickled_weights_are_refused(folder: Path) -> None:
     for path in folder.glob("*.safetensors"):
         path.rename(path.with_suffix(".bin"))
@@ -51,6 +67,9 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 def test_a_config_that_is_no_object_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
     with pytest.raises(InputError, match="not a JSON object"):
+        require_model(folder, "test")
+    (folder / "config.json").write_text("[" * 9999)
+    with pytest.raises(InputError, match="no readable config"):
         require_model(folder, "test")
 
 

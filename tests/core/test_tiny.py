@@ -113,6 +113,15 @@ s.save_model(s.make_tiny_llama(s.SHAPE, tokenizer, 1), tokenizer, Path(sys.argv[
 """
 
 
+def test_words_without_end_teach_no_more_than_long_ones() -> None:
+    # Merging within a word takes quadratic time: a run of a million blanks would take an hour.
+    def learnt(length: int) -> dict[str, int]:
+        runs = [mark * length for mark in (" ", "-", "x")]
+        return train_tokenizer([f"a star {run} shines" for run in runs], 300).get_vocab()
+
+    assert learnt(1_000_000) == learnt(1001)
+
+
 def test_two_processes_write_the_same_bytes(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

@@ -48,3 +48,14 @@ def test_a_plain_tokenizer_needs_no_pytorch(tiny_folder: Path, checkout: Path) -
 def test_no_tokenizer_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot load a tokenizer"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [{"model": 5}, {"version": "9"}, {"added_tokens": [{}]}])
+def test_a_damaged_tokenizer_is_named(
+    tiny_folder: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match="cannot load a tokenizer: "):
+        load_tokenizer(str(folder))

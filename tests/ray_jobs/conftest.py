@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from core.yaml_reader import read_yaml
+from ray_jobs.cli import main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,6 +73,25 @@ def cli(checkout: Path) -> Cli:
             text=True,
             timeout=900,
         )
+
+    return call
+
+
+@pytest.fixture
+def here(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
+    """Runs ``astromill`` in this process: seconds sooner, for what starts no Ray session."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(checkout)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["astromill", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, int(ended.value.code or 0), out, err)
 
     return call
 

@@ -195,6 +195,11 @@ PROGRAM = "import typer; from ray_jobs.chat_commands import add_chat_commands as
 app = typer.Typer(); add(app); app()"
 
 
+def hear_interrupts() -> None:
+    """Undoes what a shell does to what it starts in the background: that ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A real terminal with the program in it."""
 
@@ -207,6 +212,7 @@ class Terminal:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"},
             start_new_session=True,
+            preexec_fn=hear_interrupts,
         )
         os.close(slave)
         self.seen = ""

@@ -13,7 +13,7 @@ from core.recipe import load_recipe
 from core.yaml_reader import read_yaml
 from ray_jobs.cli import _STAGES
 from ray_jobs.pipeline import build_pipeline
-from ray_jobs.train_commands import RUNS
+from ray_jobs.train_runs import RUNS
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,12 +25,12 @@ def three_lines(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {line[:7].strip(": "): line[7:] for line in lines}
 
 
-def test_help_of_every_command_shows_an_example(cli: Cli) -> None:
+def test_help_of_every_command_shows_an_example(here: Cli) -> None:
     commands = [["run"], ["status"], ["inspect"], ["recipe", "check"]]
     steps = [[group, next(iter(steps))] for group, steps in _STAGES.items()]
     commands += [[group, step.replace("_", "-")] for group, step in steps]
     for command in commands:
-        done = cli(*command, "--help")
+        done = here(*command, "--help")
         assert done.returncode == 0
         assert "Example" in done.stdout
         assert f"astromill {' '.join(command).replace('_', '-')} " in done.stdout
@@ -66,36 +66,36 @@ def test_every_stage_has_its_command(checkout: Path) -> None:
         ("nonsense", "has no value", "key.path=value"),
     ],
 )
-def test_wrong_recipe_is_three_lines(cli: Cli, override: str, what: str, remedy: str) -> None:
-    done = cli("recipe", "check", "recipes/demo.yaml", "--set", override)
+def test_wrong_recipe_is_three_lines(here: Cli, override: str, what: str, remedy: str) -> None:
+    done = here("recipe", "check", "recipes/demo.yaml", "--set", override)
     assert done.returncode == 2
     lines = three_lines(done)
     assert what in lines["error"]
     assert remedy in lines["do"]
 
 
-def test_wrong_key_in_the_file_names_its_line(cli: Cli, checkout: Path, tmp_path: Path) -> None:
+def test_wrong_key_in_the_file_names_its_line(here: Cli, checkout: Path, tmp_path: Path) -> None:
     text = (checkout / "recipes/demo.yaml").read_text().replace("drop_quantile:", "drop_quantle:")
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     number = next(i for i, line in enumerate(text.splitlines(), 1) if "drop_quantle" in line)
-    lines = three_lines(cli("run", str(path)))
+    lines = three_lines(here("run", str(path)))
     assert f"wrong.yaml:{number}" in lines["where"]
     assert "did you mean 'drop_quantile'" in lines["do"]
 
 
-def test_missing_files_are_named(cli: Cli) -> None:
-    lines = three_lines(cli("run", "recipes/nothing.yaml"))
+def test_missing_files_are_named(here: Cli) -> None:
+    lines = three_lines(here("run", "recipes/nothing.yaml"))
     assert "nothing.yaml" in lines["where"]
-    done = cli("run", "recipes/demo.yaml", "--set", "corpus.sources.1.paths=[samples/nowhere]")
+    done = here("run", "recipes/demo.yaml", "--set", "corpus.sources.1.paths=[samples/nowhere]")
     assert done.returncode == 1
     lines = three_lines(done)
     assert "samples/nowhere" in lines["error"]
     assert "corpus.sources.1.paths" in lines["where"]
 
 
-def test_unknown_stage(cli: Cli) -> None:
-    done = cli("run", "recipes/demo.yaml", "--until", "corpus.tokenz")
+def test_unknown_stage(here: Cli) -> None:
+    done = here("run", "recipes/demo.yaml", "--until", "corpus.tokenz")
     assert done.returncode == 2
     assert "corpus.tokens" in three_lines(done)["do"]
 
@@ -105,16 +105,18 @@ def test_debug_shows_the_trace(cli: Cli) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_recipe_schema_and_show(cli: Cli) -> None:
-    schema = json.loads(cli("recipe", "schema").stdout)
+def test_recipe_schema_and_show(here: Cli) -> None:
+    schema = json.loads(here("recipe", "schema").stdout)
     assert schema["additionalProperties"] is False
     assert {"corpus", "train", "synth", "merge", "eval"} <= schema["properties"].keys()
-    shown = read_yaml(cli("recipe", "show", "recipes/demo.yaml", "--set", "seed=7").stdout)
+    shown = read_yaml(here("recipe", "show", "recipes/demo.yaml", "--set", "seed=7").stdout)
     assert shown["seed"] == 7
     assert shown["corpus"]["ocr"]["backend"] == "textlayer"
 
 
-def test_run_status_inspect(cli: Cli, tmp_path: Path, write_recipe: Callable[[Path], Path]) -> None:
+def test_run_status_inspect(
+    cli: Cli, here: Cli, tmp_path: Path, write_recipe: Callable[[Path], Path]
+) -> None:
     """Ingest and OCR for real; then what status and inspect say of it."""
     run_dir = tmp_path / "run"
     recipe = str(write_recipe(run_dir))
@@ -135,19 +137,23 @@ def test_run_status_inspect(cli: Cli, tmp_path: Path, write_recipe: Callable[[Pa
     assert "0 stages ran, 3 up to date" in again.stderr
     assert cli("corpus", "ocr", recipe, *sets).returncode == 0
 
-    shown = cli("status", recipe, *sets, "--set", "corpus.ocr.max_pages=9").stdout
-    rows = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
-    assert "up to date" in rows["corpus.ingest"]
-    assert "max_pages 2000 -> 9" in rows["corpus.ocr"]
-    assert "not run" in rows["corpus.normalize"]
+    shown = here("status", recipe, *sets, "--set", "corpus.ocr.max_pages=9").stdout
+    rows = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if "  " in line}
+    assert rows["corpus.ingest"] == "corpus.ingest up to date 36 35 1"
+    assert rows["corpus.ocr"] == "corpus.ocr stale 35 34 1"
+    assert rows["corpus.normalize"] == "corpus.normalize not run"
+    assert "corpus.ocr is stale: max_pages 2000 -> 9" in shown
 
-    inspected = cli("inspect", str(run_dir / "corpus/ocr"), "--rows", "1").stdout
+    inspected = here("inspect", str(run_dir / "corpus/ocr"), "--rows", "1").stdout
     assert "35 documents in = 34 out + 1 rejected (adds up)" in inspected
     assert "pdf_corrupt" in inspected
+    assert "shards, 34 rows" in inspected
     shard = next((run_dir / "corpus/ocr").glob("part-*.parquet"))
+    assert here("inspect", str(shard), "--rows", "0").stdout.startswith("1 shard, ")
     shard.write_bytes(shard.read_bytes()[:50])
-    assert "cannot read this Parquet shard" in three_lines(cli("inspect", str(shard)))["error"]
-    assert cli("inspect", str(odd)).returncode == 1
+    assert "cannot read this Parquet shard" in three_lines(here("inspect", str(shard)))["error"]
+    assert here("inspect", str(odd)).returncode == 1
+    assert "no such folder" in three_lines(here("inspect", str(odd / "none")))["error"]
 
 
 def test_stage_alone_needs_its_inputs(

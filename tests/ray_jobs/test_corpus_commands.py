@@ -51,26 +51,26 @@ def test_a_corpus_of_nothing_can_be_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
-def test_one_pdf_is_printed(cli: Cli, tmp_path: Path) -> None:
+def test_one_pdf_is_printed(here: Cli, tmp_path: Path) -> None:
     pdf = make_pdf(tmp_path / "x.pdf", block(72, 740, "Stars form in cold clouds of gas and dust."))
-    done = cli("corpus", "ocr", str(pdf))
+    done = here("corpus", "ocr", str(pdf))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Stars form in cold clouds of gas and dust.\n"
 
 
 @pytest.mark.parametrize("content", [b"%PDF-1.4", None])
 def test_a_pdf_that_cannot_be_read_is_three_lines(
-    cli: Cli, tmp_path: Path, content: bytes | None
+    here: Cli, tmp_path: Path, content: bytes | None
 ) -> None:
     if content is not None:
         (tmp_path / "x.pdf").write_bytes(content)
-    done = cli("corpus", "ocr", str(tmp_path / "x.pdf"))
+    done = here("corpus", "ocr", str(tmp_path / "x.pdf"))
     assert done.returncode == 1
     assert str(tmp_path / "x.pdf") in three_lines(done)["where"]
 
 
-def test_nougat_without_a_model_says_which_to_name(cli: Cli, tmp_path: Path) -> None:
+def test_nougat_without_a_model_says_which_to_name(here: Cli, tmp_path: Path) -> None:
     pdf = make_pdf(tmp_path / "x.pdf", block(72, 740, "Stars."))
-    done = cli("corpus", "ocr", str(pdf), "--backend", "nougat")
+    done = here("corpus", "ocr", str(pdf), "--backend", "nougat")
     assert done.returncode in (1, 2)
     assert "nougat" in three_lines(done)["do"]

@@ -163,8 +163,8 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(
     assert "dry run: nothing was sent" in result.output
     assert re.search(r"part-00000\.parquet +│ +\d+\.\d kB", result.output)
     assert "4 files" in result.output
-    assert "1 documents state no licence" in result.output
-    assert "1 rejected rows go along" in result.output
+    assert "documents that state no licence: 1" in result.output
+    assert "rejected rows go along with their text: 1" in result.output
     assert hub.seen == []
     assert before == {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
 

@@ -29,7 +29,7 @@ def test_a_run_is_followed_to_its_end(tmp_path: Path, write_recipe: Callable[[Pa
             time.sleep(0.05)
         shown = Console(record=True, width=120, file=io.StringIO())
         shown.print(view(pipeline))
-    watcher.join(timeout=20)
+    watcher.join(timeout=120)
     assert not watcher.is_alive()
     lines = output.getvalue().splitlines()
     assert lines[-1] == "[3/41] corpus.ocr: done"

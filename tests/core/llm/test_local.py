@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -299,6 +300,25 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no model here") as caught:
         open_engine(config(), str(tmp_path / "absent"))
     assert caught.value.where == str(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(("layers", "what"), [(3, "lack the tensor"), (1, "beyond its layers")])
+def test_config_and_weights_of_two_models(
+    tiny_folder: Path, tmp_path: Path, layers: int, what: str
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    values = json.loads((folder / "config.json").read_text())
+    assert values["num_hidden_layers"] == 2
+    (folder / "config.json").write_text(json.dumps({**values, "num_hidden_layers": layers}))
+    with pytest.raises(EngineError, match=what):
+        open_engine(config(), str(folder))
+
+
+def test_truncated_weights_are_named(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    os.truncate(folder / "model.safetensors", 5000)
+    with pytest.raises(EngineError, match="cannot be loaded"):
+        open_engine(config(), str(folder))
 
 
 def test_weights_come_from_safetensors_only(tiny_folder: Path, tmp_path: Path) -> None:
