@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,11 +111,16 @@ class Cluster:
     Args:
         folder: for Ray's own files; its path is short, since sockets live below it.
         network: where the nodes live; None: all on the loopback.
+        head_works: whether the head has a CPU, too. It cannot be killed: without one, whatever is
+            at work can.
     """
 
-    def __init__(self, folder: Path, network: Network | None = None) -> None:
+    def __init__(
+        self, folder: Path, network: Network | None = None, head_works: bool = True
+    ) -> None:
         self._folder = folder
         self._network = network
+        self._head_works = head_works
         self.nodes: list[Node] = []
         host = network.address(0) if network else "127.0.0.1"
         self.address = f"{host}:{free_port()}"
@@ -149,10 +154,9 @@ class Cluster:
         """Returns the nodes that have not ended."""
         return [node for node in self.nodes if node.alive()]
 
-    def busy(self, nodes: Sequence[Node] | None = None) -> psutil.Process | None:
-        """Returns a busy worker of some nodes; of any by default."""
-        there = self.alive() if nodes is None else [n for n in nodes if n in self.alive()]
-        return next(filter(None, (node.busy() for node in there)), None)
+    def busy(self) -> psutil.Process | None:
+        """Returns a busy worker of any node."""
+        return next(filter(None, (node.busy() for node in self.alive())), None)
 
     def inside(self, number: int, command: list[str]) -> list[str]:
         """Returns a command as it is to be called on a node's machine."""
@@ -173,7 +177,8 @@ class Cluster:
         first.append(f"--temp-dir={self._folder}")
         command = [
             sys.executable, "-m", "ray_jobs.start_node", "--block", "--log-color=false",
-            "--disable-usage-stats", f"--node-ip-address={address}", "--num-cpus=1",
+            "--disable-usage-stats", f"--node-ip-address={address}",
+            f"--num-cpus={0 if head and not self._head_works else 1}",
             f"--object-store-memory={STORE_BYTES}",
             *(first if head else [f"--address={self.address}"]),
         ]  # fmt: skip
@@ -226,11 +231,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster(network: Network | None = None, nodes: int = NODES) -> Iterator[Cluster]:
+def cluster(
+    network: Network | None = None, nodes: int = NODES, head_works: bool = True
+) -> Iterator[Cluster]:
     """Brings a cluster up, and down at the end, with all that its nodes left."""
     # A socket's path has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    found = Cluster(folder, network)
+    found = Cluster(folder, network, head_works)
     try:
         found.start(nodes)
         yield found

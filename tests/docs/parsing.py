@@ -22,6 +22,8 @@ PLACEHOLDERS = {
     "RECIPE": "recipes/demo.yaml",
     "my.yaml": "recipes/astrosage-8b.yaml",
     "JOB": "raysubmit_1",
+    "runs/field": "runs/demo",
+    "runs/field/corpus/ocr": "runs/demo/corpus/ocr",
     "host:port": "127.0.0.1:6379",
     "head:6379": "127.0.0.1:6379",
 }
@@ -30,7 +32,10 @@ PLACEHOLDERS = {
 JOB_OPTIONS = {"--set", "--workers"}
 """Of ``python -m ray_jobs.<job>``; see ``ray_jobs.execute.job_main``."""
 
-SLURM_OPTIONS = {"--nodes", "--time", "-A", "--account", "--export", "--signal", "--partition"}
+SLURM_OPTIONS = {
+    *("--nodes", "--time", "--gpus-per-node", "-A", "--account", "--export", "--signal"),
+    "--partition",
+}
 
 
 @cache
@@ -170,6 +175,14 @@ def check_hf(words: Sequence[str]) -> None:
     assert result.exit_code == 0, result.output
 
 
+def check_vllm(words: Sequence[str]) -> None:
+    """Checks that an option's JSON is JSON; the options are vLLM's, which is not always there."""
+    assert words[0] == "serve", words
+    for word in words:
+        if word.startswith("{"):
+            json.loads(word)
+
+
 def check_curl(words: Sequence[str]) -> None:
     if "-d" in words:
         json.loads(words[words.index("-d") + 1])
@@ -207,9 +220,10 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
     "sbatch": check_sbatch,
     "source": check_source,
     "ss": check_nothing,
+    "vllm": check_vllm,
 }
 """Programs that are not run, and what checks their arguments: they install, download, build for
 minutes or need a cluster."""
 
-SHELL = ("cp", "echo", "mkdir")
+SHELL = ("cp", "echo", "mkdir", "sed")
 """Programs that are run as they stand."""

@@ -49,6 +49,10 @@ NOT_RUN = {
     "astromill chat": THINKS,
     "astromill corpus sources recipes/sources.yaml": READERS
     + "tests/ray_jobs/test_corpus_commands.py",
+    "astromill corpus sources recipes/demo.yaml": "reads a whole run: "
+    "tests/ray_jobs/test_corpus_commands.py",
+    "astromill corpus sources recipes/field.yaml": READERS
+    + "tests/ray_jobs/test_corpus_commands.py",
     "astromill corpus threshold": "scores text on Ray: tests/corpus/test_perplexity.py",
     "astromill eval clean-questions": READERS + "tests/eval/cleaning",
     "astromill eval compare": SCORED,
@@ -60,12 +64,16 @@ NOT_RUN = {
     "astromill jobs": CLUSTER,
     "astromill merge sweep": MERGES,
     "astromill plan recipes/demo.yaml --sample": "runs a sample: tests/ray_jobs/test_plan.py",
+    "astromill plan recipes/field.yaml": "runs a sample: tests/ray_jobs/test_plan.py",
     "astromill pull": "needs an object store: tests/core/storage",
     "astromill release": WHOLE,
     "astromill run recipes/control-demo.yaml": TRAINS,
     "astromill run recipes/mine.yaml": TRAINS,
     "astromill run recipes/sources.yaml": READERS + "tests/ray_jobs/test_sources_path.py",
     "astromill serve": SERVES,
+    "astromill status recipes/field.yaml --watch": (
+        "follows a run until it ends: tests/ray_jobs/test_watch.py"
+    ),
     "astromill status recipes/mine.yaml --set run_dir=/shared/runs/mine --watch": (
         "follows a run until it ends: tests/ray_jobs/test_watch.py"
     ),

@@ -29,6 +29,7 @@ def make_world(folder: Path, model: Path) -> Path:
     """
     for name in ("recipes", "samples"):
         shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "synth/prompts", folder / "synth/prompts")
     for name in MODELS:
         shutil.copytree(model, folder / "models" / name)
     papers = sorted((ROOT / "samples/arxiv/pdf").rglob("*.pdf"))
