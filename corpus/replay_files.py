@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.parquet_rows import row_values
 from core.recipe.replay import Replay
 from core.rejects import Reason, Reject
@@ -111,8 +111,7 @@ def read_span(
     try:
         yield from read(path, start, end, section, at)
     except _READ_ERRORS as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
-        detail = f"{shown} cannot be read to the end: {what}"
+        detail = f"{shown} cannot be read to the end: {first_line(error)}"
         yield Reject(f"{at}:{start}", Reason.UNREADABLE_FILE, detail)
 
 

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import AstromillError, Paused, StageError
+from core.disk import disk_full
+from core.errors import AstromillError, Paused, StageError, first_line
 from core.recipe.train import Trainer
 from train.checkpoint.control import RunControl
 from train.spec import LoopSpec
@@ -69,7 +70,7 @@ def launch(
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            raise stage_error(error, spec.stage) from error
+            raise stage_error(error, spec.stage, Path(spec.out)) from error
         except SystemExit:
             # What Ray Train makes of Ctrl-C, once its workers are gone.
             raise KeyboardInterrupt from None
@@ -111,27 +112,31 @@ def _scaling_config(section: Trainer) -> ScalingConfig:
     )
 
 
-def stage_error(error: Exception, stage: str) -> AstromillError:
-    """Returns what Ray Train raised as three lines: the worker's own error where it has one."""
+def stage_error(error: Exception, stage: str, out: Path) -> AstromillError:
+    """Returns what Ray Train raised as three lines: the worker's own error where it has one.
+
+    Args:
+        error: of ``fit``.
+        stage: name of the stage.
+        out: what the workers write is below it.
+    """
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     # Workers that waited for a failed one fail too, less clearly: a plain error comes first.
     causes = {rank: getattr(e, "_base_exc", e) for rank, e in sorted(failures.items())}
     for cause in causes.values():
         if isinstance(cause, AstromillError):
             return cause
+        if full := disk_full(cause, out):
+            return full
     if causes:
         rank, cause = next(iter(causes.items()))
-        what = f"training worker {rank} failed: {type(cause).__name__}: {_first_line(cause)}"
+        what = f"training worker {rank} failed: {type(cause).__name__}: {first_line(cause)}"
     else:
         cause = getattr(error, "controller_failure", error)
-        what = f"Ray Train failed: {type(cause).__name__}: {_first_line(cause)}"
+        what = f"Ray Train failed: {type(cause).__name__}: {first_line(cause)}"
     return StageError(
         what, where=stage, remedy="run with --debug for the trace; look for lack of memory"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 @contextmanager

@@ -228,12 +228,16 @@ def test_progress_before_and_during_a_run(tmp_path: Path) -> None:
     assert stage.progress(tmp_path) == (3, 9, "loss 2.000")
 
 
-def test_worker_errors_become_three_lines() -> None:
+def test_worker_errors_become_three_lines(tmp_path: Path) -> None:
     lost = RuntimeError("Connection closed by peer\nat 0x1")
     own = StageError("the loss became nan", where="train.cpt", remedy="lower it")
-    error = stage_error(WorkerGroupError("failed", {0: lost}), "train.cpt")
+    error = stage_error(WorkerGroupError("failed", {0: lost}), "train.cpt", tmp_path)
     assert error.what == "training worker 0 failed: RuntimeError: Connection closed by peer"
     # The worker that fell out of the all-reduce fails first, but says less.
-    assert stage_error(WorkerGroupError("failed", {0: lost, 1: own}), "train.cpt") is own
-    error = stage_error(ControllerError(OSError("disk full")), "train.cpt")
+    assert stage_error(WorkerGroupError("failed", {0: lost, 1: own}), "train.cpt", tmp_path) is own
+    full = RuntimeError("I/O error: No space left on device (os error 28)")
+    error = stage_error(WorkerGroupError("failed", {0: lost, 1: full}), "train.cpt", tmp_path)
+    assert "is full" in error.what
+    assert error.where == str(tmp_path)
+    error = stage_error(ControllerError(OSError("disk full")), "train.cpt", tmp_path)
     assert error.what == "Ray Train failed: OSError: disk full"
