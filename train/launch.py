@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.disk import disk_full
 from core.errors import AstromillError, Paused, StageError, first_line
 from core.recipe.train import Trainer
 from train.checkpoint.control import RunControl
@@ -90,6 +89,8 @@ def _run_config(spec: LoopSpec, section: Trainer) -> Any:
     """
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
 
+    from train.restarts import EndAtOnce
+
     storage = Path(spec.out) / RAY_FOLDER
     storage.mkdir(parents=True, exist_ok=True)
     return RunConfig(
@@ -98,6 +99,7 @@ def _run_config(spec: LoopSpec, section: Trainer) -> Any:
         logging_config=LoggingConfig(log_level="CRITICAL"),
         # Lost workers start again; the loop finds the latest checkpoint by itself.
         failure_config=FailureConfig(max_failures=section.checkpoint.max_restarts),
+        callbacks=[EndAtOnce(spec.out)],
     )
 
 
@@ -120,20 +122,19 @@ def stage_error(error: Exception, stage: str, out: Path) -> AstromillError:
         stage: name of the stage.
         out: what the workers write is below it.
     """
+    from train.restarts import own_error
+
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    cause = getattr(error, "controller_failure", error)
+    if isinstance(cause, AstromillError):
+        return cause
     # Workers that waited for a failed one fail too, less clearly: a plain error comes first.
-    causes = {rank: getattr(e, "_base_exc", e) for rank, e in sorted(failures.items())}
-    for cause in causes.values():
-        if isinstance(cause, AstromillError):
-            return cause
-        if full := disk_full(cause, out):
-            return full
-    if causes:
-        rank, cause = next(iter(causes.items()))
+    if own := own_error(failures, out):
+        return own
+    what = f"Ray Train failed: {type(cause).__name__}: {first_line(cause)}"
+    for rank, failure in sorted(failures.items())[:1]:
+        cause = getattr(failure, "_base_exc", failure)
         what = f"training worker {rank} failed: {type(cause).__name__}: {first_line(cause)}"
-    else:
-        cause = getattr(error, "controller_failure", error)
-        what = f"Ray Train failed: {type(cause).__name__}: {first_line(cause)}"
     return StageError(
         what, where=stage, remedy="run with --debug for the trace; look for lack of memory"
     )

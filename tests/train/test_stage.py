@@ -23,6 +23,7 @@ from core.stage import JobResult, StageContext
 from tests.train.ranks import run_ranks
 from train.launch import stage_error
 from train.loop import train_loop
+from train.restarts import EndAtOnce
 from train.spec import LoopSpec
 from train.stage import TrainStage
 
@@ -162,8 +163,10 @@ def test_one_failing_worker_ends_the_run(ctx: StageContext, tmp_path: Path) -> N
     rows = table.to_pylist()
     rows[4]["input_ids"][3] = 5000
     pq.write_table(pa.Table.from_pylist(rows, table.schema), shard)
-    with pytest.raises(StageError, match="token 5000 is outside the model's vocabulary of 2"):
+    with pytest.raises(StageError, match="token 5000 is outside the model's vocabulary") as error:
         train(other, tmp_path / "out", num_workers=2)
+    # Not after all restarts, which would have met it again.
+    assert isinstance(error.value.__cause__, ControllerError)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -239,5 +242,9 @@ def test_worker_errors_become_three_lines(tmp_path: Path) -> None:
     error = stage_error(WorkerGroupError("failed", {0: lost, 1: full}), "train.cpt", tmp_path)
     assert "is full" in error.what
     assert error.where == str(tmp_path)
+    assert stage_error(ControllerError(own), "train.cpt", tmp_path) is own
+    EndAtOnce(str(tmp_path)).after_exception(None, {0: lost})
+    with pytest.raises(StageError, match="the loss became nan"):
+        EndAtOnce(str(tmp_path)).after_exception(None, {0: lost, 1: own})
     error = stage_error(ControllerError(OSError("disk full")), "train.cpt", tmp_path)
     assert error.what == "Ray Train failed: OSError: disk full"
