@@ -139,10 +139,14 @@ def _line_ends(f: IO[bytes]) -> Iterator[int]:
 
 
 def _csv_rows(f: IO[bytes]) -> Iterator[list[str]]:
-    csv.field_size_limit(MAX_RECORD_BYTES)
     text = io.TextIOWrapper(f, encoding="utf-8-sig", errors="replace", newline="")
-    # A NUL would end the reader with an error.
-    return csv.reader(line.replace("\0", "") for line in text)
+    # Of the whole process: others read CSV, too.
+    before = csv.field_size_limit(MAX_RECORD_BYTES)
+    try:
+        # A NUL would end the reader with an error.
+        yield from csv.reader(line.replace("\0", "") for line in text)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _item_ends(f: IO[bytes], path: Path) -> Iterator[int]:

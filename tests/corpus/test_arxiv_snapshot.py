@@ -140,6 +140,7 @@ def test_a_quote_without_end_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     path.write_text('id,title\n0704.0001,"A\n' + "0704.0002,B\n" * 20)
     with pytest.raises(InputError, match="field larger than field limit"):
         list(blocks(path, 5))
+    assert csv.field_size_limit() > 100, "it is the whole process's"
 
 
 def test_a_gzip_cut_short_is_an_error(tmp_path: Path) -> None:
