@@ -65,6 +65,24 @@ def ray_session() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process group of this process alone, as Ray Train would open it.
+
+    One for all tests: DeepSpeed keeps groups of the first that it meets, and fails in a second.
+    """
+    import torch
+    from torch import distributed
+
+    torch.set_num_threads(1)
+    meeting = tmp_path_factory.mktemp("gloo") / "meeting"
+    distributed.init_process_group("gloo", f"file://{meeting}", rank=0, world_size=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_RANK", "0")
+        yield
+    distributed.destroy_process_group()
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
     """A run in an empty folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -234,7 +235,8 @@ class HeldOcrStage(OcrStage):
 
     Args:
         ocr: the recipe's section.
-        note: file with that worker's process id.
+        note: file with that worker's process id. ``<note>.<worker>`` has the ids of the reading
+            processes of each worker.
     """
 
     def __init__(self, ocr: Ocr, note: Path) -> None:
@@ -243,11 +245,14 @@ class HeldOcrStage(OcrStage):
 
     def process(self, unit: Unit, ctx: StageContext) -> ShardResult:
         result = super().process(unit, ctx)
+        worker = os.getpid()
+        children = [pid for pid, parent in _readers().items() if parent == worker]
+        write_json(self._note.with_suffix(f".{worker}"), children)
         try:
             self._note.with_suffix(".claim").touch(exist_ok=False)
         except FileExistsError:
             return result
-        write_json(self._note, os.getpid())
+        write_json(self._note, worker)
         time.sleep(LIMIT_SECONDS)
         raise AssertionError("nobody killed this worker")
 
@@ -269,7 +274,7 @@ def _make(root: Path, run: str, stage: OcrStage, workers: int) -> tuple[dict[str
 
 
 def _readers() -> dict[int, int]:
-    """Reading processes that are not ours: child to parent."""
+    """All reading processes of the machine, those of other tests too: child to parent."""
     found = {}
     for entry in Path("/proc").iterdir():
         try:
@@ -278,7 +283,7 @@ def _readers() -> dict[int, int]:
                 found[int(entry.name)] = parent
         except (OSError, ValueError):
             continue
-    return {child: parent for child, parent in found.items() if parent not in (os.getpid(), 1)}
+    return found
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -287,32 +292,26 @@ def test_bytes_are_the_same_whatever_the_workers_and_whoever_is_killed(
 ) -> None:
     plain, _ = _make(tmp_path, "plain", OcrStage(_ocr(tiny_nougat), "corpus.ingest"), 0)
     assert set(plain) == {shard_name(n) for n in range(UNITS)}
-    before, note = set(_readers()), tmp_path / "worker"
-    orphans: list[int] = []
+    note = tmp_path / "worker"
 
     def kill_first() -> None:
         deadline = time.monotonic() + LIMIT_SECONDS
         while not note.exists():
             assert time.monotonic() < deadline, "no worker has read a unit"
             time.sleep(0.02)
-        worker = int(note.read_text())
-        orphans.extend(child for child, parent in _readers().items() if parent == worker)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(int(note.read_text()), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_first, daemon=True)
     killer.start()
     ocr = _ocr(tiny_nougat, workers=2, render_processes=1)
     disturbed, receipts = _make(tmp_path, "disturbed", HeldOcrStage(ocr, note), 2)
     killer.join()
-    assert orphans
     assert disturbed == plain
     assert sum(r.metrics["pdf_pages"] for r in receipts) == UNITS * 2 * (len(CLEAN) + 2)
-    _wait_for_no_readers(before)
-    assert not set(orphans) & set(_readers())
-
-
-def _wait_for_no_readers(before: set[int]) -> None:
+    of_worker = {p.suffix: json.loads(p.read_text()) for p in tmp_path.glob("worker.[0-9]*")}
+    assert of_worker[f".{json.loads(note.read_text())}"], "the killed worker had none"
+    children = {child for children in of_worker.values() for child in children}
     deadline = time.monotonic() + LIMIT_SECONDS
-    while set(_readers()) - before:
-        assert time.monotonic() < deadline, "a reading process outlived its worker"
+    while left := children & set(_readers()):
+        assert time.monotonic() < deadline, f"reading processes outlived their workers: {left}"
         time.sleep(0.05)

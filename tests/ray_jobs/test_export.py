@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from torch import distributed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner, Result
 
@@ -20,14 +19,15 @@ from train.loop import train_loop
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path, process_group: None
+) -> Path:
     """A run's folder, with checkpoints of two steps."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from core.schema import token_sequence
 
-    torch.set_num_threads(1)
     scratch = tmp_path_factory.mktemp("export")
     schema, rows = token_sequence(32), []
     for number in range(16):
@@ -43,17 +43,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path
     one = Run(run, run / "train/base/model", scratch / "tokens")
     one.out.mkdir(parents=True)
     one.checkpoints = run / "checkpoints/train.cpt"
-    started = not distributed.is_initialized()
-    with pytest.MonkeyPatch.context() as patch:
-        if started:
-            meeting = f"file://{scratch}/meeting"
-            distributed.init_process_group("gloo", meeting, rank=0, world_size=1)
-            patch.setenv("LOCAL_RANK", "0")
-        train_loop(
-            asdict(one.spec(1, epochs=1.0, checkpoint={"every_steps": 0, "keep_every_steps": 1}))
-        )
-        if started:
-            distributed.destroy_process_group()
+    train_loop(
+        asdict(one.spec(1, epochs=1.0, checkpoint={"every_steps": 0, "keep_every_steps": 1}))
+    )
     return run
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from torch import distributed
 
 from core.recipe.train import TinyModel
 from core.schema import token_sequence
@@ -28,18 +26,6 @@ TINY = TinyModel(
 )
 
 WriteTokens = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A process group of this process alone, as Ray Train would open it."""
-    torch.set_num_threads(1)
-    meeting = tmp_path_factory.mktemp("gloo") / "meeting"
-    distributed.init_process_group("gloo", f"file://{meeting}", rank=0, world_size=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCAL_RANK", "0")
-        yield
-    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="session")
