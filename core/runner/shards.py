@@ -209,6 +209,48 @@ def _open_pool(
     return (_TaskPool if stage.actors is None else _ActorPool)(stage, ctx, needs, size)
 
 
+class _Queue:
+    """The units of a stage that wait, and those that were given up."""
+
+    def __init__(self, units: Iterable[Unit], stage: str) -> None:
+        self.given_up: list[Quarantined] = []
+        self._new = iter(units)
+        self._again: deque[Unit] = deque()
+        self._attempts: dict[int, int] = {}
+        self._finished = 0
+        self._stage = stage
+
+    def next(self) -> Unit | None:
+        """Returns the unit to do next, those that failed after all others; None: none waits."""
+        unit = next(self._new, None)
+        return self._again.popleft() if unit is None and self._again else unit
+
+    def finished(self) -> None:
+        self._finished += 1
+
+    def failed(self, unit: Unit, failure: Failure) -> None:
+        """Has the unit tried again, or gives it up.
+
+        Raises:
+            StageError: what failed this unit would fail them all.
+        """
+        if failure.every_unit:
+            raise StageError(
+                failure.what,
+                where=f"{self._stage}, shard {unit.index} ({failure.where})",
+                remedy=f"{failure.remedy}; then run again: finished shards are kept",
+            )
+        self._attempts[unit.index] = self._attempts.get(unit.index, 0) + 1
+        if not failure.final and self._attempts[unit.index] < ATTEMPTS:
+            log.warning("%s shard %d: %s; trying again", self._stage, unit.index, failure.what)
+            self._again.append(unit)
+            return
+        self.given_up.append(Quarantined(unit, failure))
+        if len(self.given_up) == max(MOST_GIVEN_UP, self._finished + 1):
+            log.warning("%s: most shards fail; no more are begun", self._stage)
+            self._new = iter(())
+
+
 def run_units(
     stage: ShardStage,
     ctx: StageContext,
@@ -233,21 +275,17 @@ def run_units(
     first = next(coming, None)
     if first is None:
         return []
-    waiting: Iterator[Unit] = chain([first], coming)
-    again: deque[Unit] = deque()
+    queue = _Queue(chain([first], coming), stage.name)
     needs = settle(stage.resources)
     pool = _open_pool(stage, ctx, needs, workers)
     room = Room(needs, stage.name)
-    finished = 0
-    attempts: dict[int, int] = {}
     working: dict[ray.ObjectRef[Any], Unit] = {}
-    quarantined: list[Quarantined] = []
     try:
         while True:
-            while pool.free() and (unit := _next(waiting, again)) is not None:
+            while pool.free() and (unit := queue.next()) is not None:
                 working[pool.submit(unit)] = unit
             if not working:
-                return quarantined
+                return queue.given_up
             ready, _ = ray.wait(list(working), num_returns=1, timeout=_LOOK_SECONDS)
             if not ready:
                 room.check()
@@ -257,33 +295,13 @@ def run_units(
             pool.release(ready[0], dead)
             if isinstance(outcome, Receipt):
                 done(outcome)
-                finished += 1
-                continue
-            if outcome.every_unit:
-                raise StageError(
-                    outcome.what,
-                    where=f"{stage.name}, shard {unit.index} ({outcome.where})",
-                    remedy=f"{outcome.remedy}; then run again: finished shards are kept",
-                )
-            attempts[unit.index] = attempts.get(unit.index, 0) + 1
-            if outcome.final or attempts[unit.index] >= ATTEMPTS:
-                quarantined.append(Quarantined(unit, outcome))
-                if len(quarantined) == max(MOST_GIVEN_UP, finished + 1):
-                    log.warning("%s: most shards fail; no more are begun", stage.name)
-                    waiting = iter(())
+                queue.finished()
             else:
-                log.warning("%s shard %d: %s; trying again", stage.name, unit.index, outcome.what)
-                again.append(unit)
+                queue.failed(unit, outcome)
     finally:
         for ref in working:
             ray.cancel(ref, force=stage.actors is None)
         pool.close()
-
-
-def _next(waiting: Iterator[Unit], again: deque[Unit]) -> Unit | None:
-    """Returns the unit to do next, those that failed after all others; None: there is none now."""
-    unit = next(waiting, None)
-    return again.popleft() if unit is None and again else unit
 
 
 def _fetch(
