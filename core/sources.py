@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import glob
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,10 @@ from core.rejects import Reason
 from core.storage.inputs import at_root, find_at_url, name_of
 from core.storage.urls import is_url
 
+log = logging.getLogger(__name__)
+
 _HASH_THREADS = 4
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,7 @@ class SourceIndex:
                 remedy="restore the file or its permissions, or take it out of the recipe's paths",
             ) from error
         if changed:
-            write_json(self._cache, self._known)
+            self._remember()
         return {self.name(path): str(self._known[str(path)][2]) for path in listed}
 
     def _refresh(self, listed: list[Path]) -> bool:
@@ -249,6 +253,15 @@ class SourceIndex:
                 for (path, info), digest in zip(stale, digests, strict=True):
                     self._known[str(path)] = [info.st_size, info.st_mtime_ns, digest]
         return bool(stale)
+
+    def _remember(self) -> None:
+        try:
+            write_json(self._cache, self._known)
+        except OSError as error:
+            if error.errno not in _NOT_ALLOWED:
+                raise
+            # A run of others may be looked at; it cannot be worked on.
+            log.warning("%s cannot be written: its files are hashed each time", self._cache)
 
     def digest(self, paths: Iterable[Path]) -> str:
         """Returns one hash over the names and contents of the files."""

@@ -13,7 +13,7 @@ from merge.budget import Budget
 from merge.card import write_card
 from merge.preflight import preflight
 from merge.task_vectors import TaskVectors
-from merge.voice import Voice
+from merge.voice import Voice, check_voice, write_voice
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,27 @@ class Merged:
     budget: Budget
     voice: Voice
     vectors: TaskVectors | None
+
+
+def check_merge(
+    section: Merge, folders: Mapping[str, Path], chat: Chat | None, out: Path, where: str
+) -> Budget:
+    """Returns what a merge takes, after all that can be checked without reading a weight.
+
+    Args:
+        section: the recipe section.
+        folders: as for :func:`merge_models`.
+        chat: the chat text that the models are trained on; None keeps the voice's own template.
+        out: where the merged model will be.
+        where: stage name, for errors.
+
+    Raises:
+        InputError: models are missing or do not fit together, the voice's tokenizer does not fit
+            the chat text, or there is too little room.
+    """
+    budget = preflight(folders, section.out_dtype, out, where)
+    check_voice(folders[section.voice_name], chat, where)
+    return budget
 
 
 def merge_models(
@@ -41,25 +62,21 @@ def merge_models(
         section: the recipe section.
         folders: model folders, absolute, for each of ``section.names``, in that order.
         seed: of the random pruning.
-        chat: the recipe's chat text, if it has one.
+        chat: the chat text that the models are trained on; None keeps the voice's own template.
         out: made here.
         where: stage name, for errors.
 
     Raises:
-        InputError: models are missing or do not fit together, or there is too little room.
+        InputError: see :func:`check_merge`.
     """
-    # Imported here: checks fail before PyTorch and mergekit are loaded.
-    budget = preflight(folders, section.out_dtype, out, where)
+    budget = check_merge(section, folders, chat, out, where)
     for note in section.notes():
         log.warning("%s: %s", where, note)
+    # Imported here: checks fail before PyTorch and mergekit are loaded.
     from merge.mergekit_run import run_mergekit
-    from merge.voice import check_voice, write_voice
 
-    text = chat if section.chat_template == "recipe" else None
-    source = folders[section.voice_name]
-    check_voice(source, text, where)
     run_mergekit(section, folders, seed, out)
-    voice = write_voice(source, section.out_dtype, text, out, where)
+    voice = write_voice(folders[section.voice_name], section.out_dtype, chat, out, where)
     vectors = measured(section, folders, where) if section.measure else None
     write_card(section, folders, seed, voice, vectors, out)
     return Merged(budget, voice, vectors)

@@ -48,19 +48,20 @@ def _section(loaded: LoadedRecipe) -> Merge:
 
 
 def _check(recipe: RecipeFile, set_: Overrides = None) -> None:
-    """Check that the models of a merge fit together, and what it takes; reads no weight.
+    """Check that the models of a merge fit together and can talk, and what it takes.
 
-    Exit code 1 where they do not, or where there is too little disk or memory.
+    Reads no weight. Exit code 1 where they do not, or where there is too little disk or memory.
     """
-    from merge.preflight import preflight
+    from merge.run import check_merge
     from merge.stage import MergeInputs, MergeStage
 
     loaded = load_recipe(recipe, set_ or [])
     section = _section(loaded)
     ctx = context_of(loaded)
-    folders = MergeInputs(section, None).folders(ctx)
+    synth = loaded.recipe.synth
+    models = MergeInputs(section, synth.chat if synth else None)
     out = ctx.folder(MergeStage.name)
-    budget = preflight(folders, section.out_dtype, out, MergeStage.name)
+    budget = check_merge(section, models.folders(ctx), models.chat, out, MergeStage.name)
     console = Console(highlight=False)
     console.print(_budget_table(budget, section))
     for note in section.notes():

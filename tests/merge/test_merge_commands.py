@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_check_says_what_does_not_fit(recipe: str) -> None:
     done = call("check", recipe, "--set", "merge.models.1.model=nowhere")
     assert isinstance(done.exception, InputError)
     assert "does not exist" in done.exception.what
+
+
+def test_check_says_where_the_voice_cannot_talk(
+    recipe: str, merge_ctx: StageContext, tmp_path: Path
+) -> None:
+    endless = tmp_path / "endless"
+    shutil.copytree(merge_ctx.model_path("train.instruct"), endless)
+    (endless / "generation_config.json").write_text('{"eos_token_id": "never"}')
+    done = call(
+        *("check", recipe, "--set", f"merge.models.1.model={endless}"),
+        *("--set", f"merge.voice={endless}"),
+    )
+    assert isinstance(done.exception, InputError)
+    assert "eos_token_id is no number of a token" in done.exception.what
 
 
 def test_a_recipe_without_merge_or_sweep(recipe: str) -> None:
