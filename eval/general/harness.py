@@ -31,7 +31,8 @@ from eval.general.tasks import Benchmark, Task
 _SEEDS = (0, 1234)
 """lm-eval's own, of Python's ``random`` (which shuffles GPQA's choices) and of the rest."""
 
-_MODEL_LOGGERS = ("huggingface", "vllm_causallms", "api_models", "utils")
+_MODEL_LOGGERS = ("models.huggingface", "models.vllm_causallms", "models.api_models", "utils")
+"""Of lm-eval's modules that say that a prompt is too long."""
 
 _ASKED_CHARS, _ANSWER_CHARS = 1200, 2000
 """Of a sample: the end of the prompt, where the question is, and the answer's beginning."""
@@ -299,12 +300,16 @@ def _instructions(nltk_data: str | None, root: Path) -> Collection[str]:
 def _quiet() -> Iterator[_Truncations]:
     """Keeps lm-eval's progress bars and its word on every long prompt out of the run's own."""
     counted = _Truncations()
-    loggers = [logging.getLogger(f"lm_eval.models.{name}") for name in _MODEL_LOGGERS]
+    loggers = [logging.getLogger(f"lm_eval.{name}") for name in _MODEL_LOGGERS]
+    levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addFilter(counted)
+        # What is not logged is not counted, and LMEVAL_LOG_LEVEL may ask for less.
+        logger.setLevel(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield counted
     finally:
-        for logger in loggers:
+        for logger, level in zip(loggers, levels, strict=True):
             logger.removeFilter(counted)
+            logger.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def test_chat_template_and_system_prompt(
 ) -> None:
     number = next(n for n, (b, _) in enumerate(TASKS) if b.key == "mmlu_pro")
     plain = _run(lm, general_root, number, tmp_path / "a")
+    caplog.set_level(logging.ERROR, "lm_eval")  # as LMEVAL_LOG_LEVEL does
     asked = _run(lm, general_root, number, tmp_path / "b", chat=True, system_prompt="Be brief.")
     assert "<|start_header_id|>" not in plain.samples[0]["question"]
     # Five examples as turns, then the question and the start of the answer.
