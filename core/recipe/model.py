@@ -24,7 +24,8 @@ class StageNeeds(Section):
     """
 
     cpus: float | None = Field(None, gt=0)
-    """CPU cores that Ray books for a worker."""
+    """CPU cores that Ray books for a worker. A model without a GPU computes on one of them, so that
+    its numbers stay the same: take more workers."""
     gpus: float | None = Field(None, ge=0)
     """A fraction lets workers share one: 0.5 is two a GPU."""
     memory_gib: float | None = Field(None, gt=0)

@@ -26,6 +26,7 @@ from core.storage.inputs import Settings, forget_inputs, known_settings, take_se
 from core.storage.lease import Lease
 from core.storage.mirror import RUN_FILES, SIDE_FILES, RunMirror, forget_mirrors, mirror
 from core.storage.remote import all_at_once, each_at_once
+from core.threads import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,11 @@ _token = ""
 
 
 def take_orders(given: Orders, ctx: StageContext) -> None:
-    """Runs in the worker, before a unit or job: forgets what was known in earlier stages."""
+    """Runs in the worker, before a unit or job: forgets what earlier stages left behind."""
     global _token
     if given.token == _token:
         return
+    one_thread()
     os.environ[CACHE_VARIABLE] = given.cache
     forget_inputs()
     take_settings(given.settings)
