@@ -45,7 +45,6 @@ from core.stage import (
     Unit,
 )
 from core.tokenizer import load_tokenizer, pad_token_id
-from corpus.replay_files import replay_key
 from corpus.replay_plan import (
     INDEX,
     KEYS_AT_ONCE,
@@ -55,6 +54,7 @@ from corpus.replay_plan import (
     load_order,
     load_plan,
     plan_epochs,
+    replay_key,
     survey,
 )
 from corpus.tokens import token_runs

@@ -17,6 +17,7 @@ tokenized before it is known to be needed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,6 +55,17 @@ _BIN_SHIFT = np.uint64(48)
 
 Keys = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
+
+
+def text_id(name: str, text: bytes) -> str:
+    """Returns a document's id: the hash of its text, so that the same text is the same document."""
+    return f"{name}:{hashlib.sha256(text).hexdigest()[:32]}"
+
+
+def replay_key(seed: int, doc_id: str) -> int:
+    """Returns a document's place in the seeded order of all documents, from 0 to 2**64 - 1."""
+    digest = hashlib.sha256(f"{seed}\n{doc_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,23 @@ from core.stage import STAGE_PREFIXES, ShardResult, ShardStage, StageContext, Un
 from core.tokenizer import load_tokenizer
 from corpus.documents import Document, documents_table
 from corpus.encode import TextEncoder
-from corpus.replay_files import ENDINGS, Record, file_spans, read_span, replay_key
-from corpus.replay_plan import INDEX, KEYS_AT_ONCE, SAMPLE_DOCUMENTS, load_plan
+from corpus.replay_plan import (
+    INDEX,
+    KEYS_AT_ONCE,
+    SAMPLE_DOCUMENTS,
+    load_plan,
+    replay_key,
+    text_id,
+)
+from corpus.text_rows import ENDINGS, SPAN_BYTES, Columns, Record, file_spans, read_span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SAMPLE_CHARS = 1 << 14
 _DOCUMENTS_PER_GROUP = 256
+_META = ("id", "dump", "date")
+"""What is kept of a record besides text and address, where it has it."""
 
 
 class _FilesStage(ShardStage):
@@ -47,7 +56,7 @@ class _FilesStage(ShardStage):
         units: list[Unit] = []
         for path in self.source_files(ctx):
             ((name, sha256),) = sources.hashes([path]).items()
-            for start, end in file_spans(path):
+            for start, end in file_spans(path, SPAN_BYTES):
                 payload = {"file": name, "start": start, "end": end}
                 units.append(Unit(len(units), payload, sha256_value([payload, sha256, digest])))
         return units
@@ -55,7 +64,11 @@ class _FilesStage(ShardStage):
     def _records(self, unit: Unit, ctx: StageContext) -> Iterator[Record | Reject]:
         span = unit.payload
         path = ctx.path(span["file"])
-        return read_span(path, span["start"], span["end"], self._section, span["file"])
+        section = self._section
+        columns = Columns(
+            section.text_column, ("url", *_META), section.name, "corpus.replay.text_column"
+        )
+        return read_span(path, span["start"], span["end"], columns, span["file"])
 
 
 class ReplayIndexStage(_FilesStage):
@@ -118,7 +131,7 @@ def index_records(
         if isinstance(outcome, Reject):
             rejects.append(outcome)
             continue
-        key = replay_key(seed, outcome.doc_id(name))
+        key = replay_key(seed, text_id(name, outcome.text))
         if key not in sample and (len(sample) < SAMPLE_DOCUMENTS or key < -largest[0]):
             if len(sample) == SAMPLE_DOCUMENTS:
                 del sample[-heapq.heappop(largest)]
@@ -176,23 +189,25 @@ class ReplayDocumentsStage(_FilesStage):
         # Epochs take keys from the smallest on, so what is used lies below one limit.
         limit = max(int(part.last, 16) for part in load_plan(ctx, self._plan).parts)
         found: list[tuple[int, Document]] = []
-        for row, record in enumerate(self._records(unit, ctx)):
+        for record in self._records(unit, ctx):
             if isinstance(record, Reject):
                 continue
-            doc_id = record.doc_id(self._section.name)
+            doc_id = text_id(self._section.name, record.text)
             key = replay_key(ctx.seed, doc_id)
             if key <= limit:
-                found.append((key, self._document(doc_id, record, unit.payload["file"], row)))
+                found.append((key, self._document(doc_id, record, unit.payload["file"])))
         found.sort(key=lambda pair: pair[0])
         table = documents_table([document for _, document in found])
         return ShardResult(table, rows_in=table.num_rows)
 
-    def _document(self, doc_id: str, record: Record, file: str, row: int) -> Document:
+    def _document(self, doc_id: str, record: Record, file: str) -> Document:
+        url = record.facts.get("url")
+        meta = {name: str(record.facts[name]) for name in _META if name in record.facts}
         return Document(
             doc_id,
             self._section.name,
             text=record.text.decode(),
             license=self._section.license,
-            url=record.url,
-            meta={**record.meta, "file": file},
+            url=url if isinstance(url, str) else None,
+            meta={**meta, "file": file},
         )

@@ -24,7 +24,7 @@ from core.schema import DOCUMENT, token_sequence
 from core.shards import read_shard, shard_paths, write_shard
 from core.sources import SourceIndex
 from core.stage import JobStage, ShardStage, StageContext
-from corpus import replay_files, replay_plan
+from corpus import replay_plan, replay_sources
 from corpus.replay import EPOCH, ReplayPlanStage, ReplayStage
 from corpus.replay_plan import load_plan
 from corpus.replay_sources import ReplayDocumentsStage, ReplayIndexStage
@@ -207,7 +207,7 @@ def test_the_bytes_do_not_depend_on_files_spans_or_order(
     _write(other / "web" / "z" / "1.jsonl", texts[:150])
     _write(other / "web" / "b.parquet", texts[150:400])
     _write(other / "web" / "c.jsonl", texts[400:])
-    monkeypatch.setattr(replay_files, "SPAN_BYTES", 5000)
+    monkeypatch.setattr(replay_sources, "SPAN_BYTES", 5000)
     many = _Run(_context(other), tiny_folder)
     assert len(many.manifests["corpus.replay_index"].shards) > 10
     assert many.shards() == one.shards()

@@ -17,7 +17,9 @@ from corpus.replay_plan import (
     epoch_budgets,
     load_order,
     plan_epochs,
+    replay_key,
     survey,
+    text_id,
 )
 
 SPECIAL = 2
@@ -156,3 +158,13 @@ def test_a_plan_survives_json() -> None:
     parts = _plan(_index(100), [5000, 2500])
     plan = Plan(parts, 0.25, [5000, 2500], 100, 150_000, 0.2)
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_the_id_is_the_text_and_the_key_is_seeded() -> None:
+    assert text_id("web", b"Titan") != text_id("web", b"Titan.")
+    assert text_id("web", b"Titan").startswith("web:")
+    keys = [replay_key(1, f"web:{n}") for n in range(2000)]
+    assert len(set(keys)) == 2000
+    # Even over the range: each half within five standard deviations.
+    assert 890 < sum(key < 1 << 63 for key in keys) < 1110
+    assert replay_key(1, "web:0") != replay_key(2, "web:0")

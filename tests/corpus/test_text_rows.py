@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import InputError
-from core.recipe.replay import Replay
 from core.rejects import Reason, Reject
-from corpus import replay_files
-from corpus.replay_files import Record, file_spans, read_span, replay_key
+from corpus import text_rows
+from corpus.text_rows import SPAN_BYTES, Columns, Record, file_spans, read_span
 
-SECTION = Replay(paths=["."], name="web")
+COLUMNS = Columns("text", ("url", "id"), "web", "corpus.replay.text_column")
 
 
-def _read(path: Path, section: Replay = SECTION) -> list[Record | Reject]:
-    spans = file_spans(path)
-    return [r for a, b in spans for r in read_span(path, a, b, section, path.name)]
+def _read(
+    path: Path, columns: Columns = COLUMNS, span_bytes: int = SPAN_BYTES
+) -> list[Record | Reject]:
+    spans = file_spans(path, span_bytes)
+    return [r for a, b in spans for r in read_span(path, a, b, columns, path.name)]
 
 
 def _faults(outcomes: Iterable[Record | Reject]) -> list[tuple[str, Reason]]:
@@ -63,29 +65,33 @@ NAMES = ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.json.gz", "a.jsonl.zst"]
 def test_spans_give_every_record_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, span_bytes: int
 ) -> None:
-    monkeypatch.setattr(replay_files, "SPAN_BYTES", span_bytes)
+    monkeypatch.setattr(text_rows, "SPAN_BYTES", span_bytes)
     path = write(tmp_path / name, ROWS)
-    records = _read(path)
+    records = _read(path, span_bytes=span_bytes)
     assert _texts(records) == [row["text"] for row in ROWS]
     first = records[0]
     assert isinstance(first, Record)
-    assert (first.url, first.meta) == ("http://x/0", {"id": "<urn:0>"})
-    assert len(file_spans(path)) > 1 or span_bytes == 1 << 28
+    assert first.facts == {"url": "http://x/0", "id": "<urn:0>"}
+    assert len(file_spans(path, span_bytes)) > 1 or span_bytes == 1 << 28
+    places = [record.at for record in records if isinstance(record, Record)]
+    assert places == sorted(set(places))
+    assert name != "a.parquet" or places == list(range(len(ROWS)))
 
 
-def test_the_id_is_the_text_and_the_key_is_seeded() -> None:
-    record, other = Record(b"Titan"), Record(b"Titan", "http://x", {"id": "1"})
-    assert record.doc_id("web") == other.doc_id("web") != Record(b"Titan.").doc_id("web")
-    assert record.doc_id("web").startswith("web:")
-    keys = [replay_key(1, f"web:{n}") for n in range(2000)]
-    assert len(set(keys)) == 2000
-    # Even over the range: each half within five standard deviations.
-    assert 890 < sum(key < 1 << 63 for key in keys) < 1110
-    assert replay_key(1, "web:0") != replay_key(2, "web:0")
+def test_one_row_group_is_cut_into_spans(tmp_path: Path) -> None:
+    """As pandas writes it: up to a million rows in one group."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    size = pq.read_metadata(path).row_group(0).total_byte_size
+    spans = file_spans(path, size // 4)
+    assert len(spans) == 5
+    assert _texts(_read(path, span_bytes=size // 4)) == [row["text"] for row in ROWS]
+    assert len(file_spans(path, 1)) == len(ROWS)
+    assert _texts(_read(path, span_bytes=1)) == [row["text"] for row in ROWS]
 
 
 def test_bad_lines_are_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_files, "_MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(text_rows, "_MAX_LINE_BYTES", 1000)
     lines = [
         b'{"text": "good"}',
         b"not json",
@@ -143,8 +149,8 @@ def test_bad_rows_of_parquet_are_rejects(tmp_path: Path) -> None:
 def test_kinds_of_text_columns(tmp_path: Path, kind: pa.DataType) -> None:
     column = pa.array(["one", "two"]).cast(kind)
     pq.write_table(pa.table({"content": column}), tmp_path / "a.parquet")
-    section = SECTION.model_copy(update={"text_column": "content"})
-    assert _texts(_read(tmp_path / "a.parquet", section)) == ["one", "two"]
+    columns = replace(COLUMNS, text="content")
+    assert _texts(_read(tmp_path / "a.parquet", columns)) == ["one", "two"]
 
 
 def test_a_table_without_the_column_is_an_error(tmp_path: Path) -> None:
@@ -181,16 +187,14 @@ def test_a_damaged_file_gives_what_it_holds_and_a_reject(tmp_path: Path, name: s
     assert _texts(_read(path)) == []
 
 
-def test_a_damaged_page_of_parquet_costs_its_span_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replay_files, "SPAN_BYTES", 1)
+def test_a_damaged_page_of_parquet_costs_its_span_only(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", ROWS)
     chunk = pq.ParquetFile(path).metadata.row_group(3).column(0)
     data = bytearray(path.read_bytes())
     at = chunk.dictionary_page_offset or chunk.data_page_offset
     data[at : at + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     path.write_bytes(bytes(data))
-    outcomes = _read(path)
-    assert _faults(outcomes) == [("web@a.parquet:3", Reason.UNREADABLE_FILE)]
+    sizes = [pq.read_metadata(path).row_group(g).total_byte_size for g in range(9)]
+    outcomes = _read(path, span_bytes=max(sizes))
+    assert _faults(outcomes) == [("web@a.parquet:21", Reason.UNREADABLE_FILE)]
     assert _texts(outcomes) == [row["text"] for row in [*ROWS[:21], *ROWS[28:]]]
