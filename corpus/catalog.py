@@ -7,6 +7,7 @@ snapshot's records are kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from typing import Any
 from core.errors import InputError
 from core.hashing import sha256_value
 from core.recipe.corpus import Corpus
-from core.recipe.sources import ArxivSource, BooksSource, FilesSource, WikipediaSource
+from core.recipe.sources import (
+    ArxivSource,
+    BooksSource,
+    FilesSource,
+    RowsSource,
+    WikipediaSource,
+)
 from core.rejects import Reason, Reject
 from core.schema import ENTRY
 from core.sources import SourceIndex
@@ -25,6 +32,7 @@ from corpus.arxiv_files import paper_names
 from corpus.arxiv_snapshot import blocks, read_block
 from corpus.entries import Entry, entries_table
 from corpus.files import BOOK_CHAPTERS, content_files, list_files
+from corpus.rows import check_rows, row_entries
 from corpus.wikipedia.streams import dump_files, index_file, wiki_streams
 
 _RECORDS_PER_UNIT = 20_000
@@ -95,7 +103,7 @@ class CatalogStage(ShardStage):
         seen: dict[str, str] = {}
         names = sha256_value(self.source_names(ctx))
         for number, source in enumerate(self._sources):
-            if isinstance(source, FilesSource | BooksSource):
+            if isinstance(source, FilesSource | RowsSource | BooksSource):
                 payloads = self._file_payloads(number, source, ctx, sources, seen)
             else:
                 hashes = sources.hashes(self._files(number, ctx))
@@ -127,12 +135,15 @@ class CatalogStage(ShardStage):
     def _file_payloads(
         self,
         number: int,
-        source: FilesSource | BooksSource,
+        source: FilesSource | RowsSource | BooksSource,
         ctx: StageContext,
         sources: SourceIndex,
         seen: dict[str, str],
     ) -> list[tuple[dict[str, Any], str]]:
         found, faults = list_files(source, ctx.root, f"corpus.sources.{number}")
+        if isinstance(source, RowsSource):
+            for file in found:
+                check_rows(source, number, file.path, sources.name(file.path))
         hashes = sources.hashes(content_files(found))
         rows: list[FileRow] = []
         beside: dict[int, str] = {}
@@ -163,7 +174,11 @@ class CatalogStage(ShardStage):
         elif isinstance(source, WikipediaSource):
             outcomes = self._streams(source, payload, ctx)
         else:
-            outcomes = [_file_entry(row, source, payload["source"]) for row in payload["files"]]
+            outcomes = [
+                outcome
+                for row in payload["files"]
+                for outcome in _file_entries(row, source, payload["source"], ctx.root)
+            ]
             outcomes += [
                 Reject(**{**fault, "reason": Reason(fault["reason"])})
                 for fault in payload["faults"]
@@ -205,29 +220,34 @@ class CatalogStage(ShardStage):
         ]
 
 
-def _file_entry(row: FileRow, source: FilesSource | BooksSource, number: int) -> Entry | Reject:
+def _file_entries(
+    row: FileRow, source: FilesSource | RowsSource | BooksSource, number: int, root: Path
+) -> Iterator[Entry | Reject]:
     name, kind, sha256, first = row
     assert name is not None
     assert kind is not None
     assert sha256 is not None
     doc_id = f"{source.name}:{sha256[:16]}"
     if first is not None:
-        return Reject(doc_id, Reason.DUPLICATE_ID, f"{name} has the same bytes as {first}")
-    if isinstance(source, FilesSource):
-        return Entry(doc_id, source.name, number, kind, name, sha256=sha256, license=source.license)
-    return Entry(
-        doc_id=doc_id,
-        source=source.name,
-        number=number,
-        kind=kind,
-        file=name,
-        split=True,
-        sha256=sha256,
-        expected=BOOK_CHAPTERS,
-        license=source.license,
-        url=source.url,
-        meta={"book": source.title, "authors": source.authors},
-    )
+        yield Reject(doc_id, Reason.DUPLICATE_ID, f"{name} has the same bytes as {first}")
+    elif isinstance(source, RowsSource):
+        yield from row_entries(source, number, name, sha256, root)
+    elif isinstance(source, FilesSource):
+        yield Entry(doc_id, source.name, number, kind, name, sha256=sha256, license=source.license)
+    else:
+        yield Entry(
+            doc_id=doc_id,
+            source=source.name,
+            number=number,
+            kind=kind,
+            file=name,
+            split=True,
+            sha256=sha256,
+            expected=BOOK_CHAPTERS,
+            license=source.license,
+            url=source.url,
+            meta={"book": source.title, "authors": source.authors},
+        )
 
 
 def _file(path: Path, where: str, ctx: StageContext) -> Path:

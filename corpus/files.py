@@ -12,15 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.recipe.sources import BooksSource, FilesSource
+from core.recipe.sources import BooksSource, FilesSource, RowsSource
 from core.rejects import Reason, Reject
 from core.sources import LeftOut, SourceIndex, find_files, readable
 from corpus.formats import ENDINGS, book_kind
 from corpus.formats.tex_source import parts_of_others
+from corpus.text_rows import ENDINGS as ROW_ENDINGS
 
 WIKITEXT_ENDINGS = (".wikitext", ".wiki", ".mediawiki")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-_OWN_ENDINGS = {"images": IMAGE_ENDINGS, "wikitext": WIKITEXT_ENDINGS}
+_OWN_ENDINGS = {"images": IMAGE_ENDINGS, "wikitext": WIKITEXT_ENDINGS, "rows": ROW_ENDINGS}
 BOOK_CHAPTERS = 20
 """How many documents a book is expected to give; only the size of shards depends on it."""
 
@@ -58,7 +59,7 @@ def content_files(found: Sequence[FoundFile]) -> list[Path]:
 
 
 def list_files(
-    source: FilesSource | BooksSource, root: Path, where: str
+    source: FilesSource | RowsSource | BooksSource, root: Path, where: str
 ) -> tuple[list[FoundFile], list[Reject]]:
     """Returns what a source's paths hold, and rejects for files that are not read by themselves.
 

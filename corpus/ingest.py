@@ -16,7 +16,7 @@ import polars as pl
 
 from core.hashing import sha256_value
 from core.recipe.corpus import Corpus
-from core.recipe.sources import WikipediaSource
+from core.recipe.sources import RowsSource, WikipediaSource
 from core.rejects import Reason, Reject
 from core.schema import DOCUMENT
 from core.shards import read_shard, shard_paths
@@ -29,6 +29,7 @@ from corpus.entries import Entry, read_entries
 from corpus.formats import read
 from corpus.formats.encoding import decode
 from corpus.reading import Part, Reading, Unreadable
+from corpus.rows import read_rows
 from corpus.wikipedia.articles import read_stream
 from corpus.wikipedia.streams import StreamRecord
 from corpus.wikitext import render_article
@@ -49,7 +50,7 @@ class IngestStage(ShardStage):
     description = "Documents from the recipe's sources; PDFs are still without text."
     reconcile = (
         "Counts what the entries held: a book gives a document per chapter, a stretch of a "
-        "dump one per article; an entry that gave nothing counts one."
+        "dump or table one per article or row; an entry that gave nothing counts one."
     )
     schema = DOCUMENT
 
@@ -138,6 +139,8 @@ class IngestStage(ShardStage):
         source = self._sources[entry.number]
         if isinstance(source, WikipediaSource):
             return _articles(entry, source, ctx)
+        if isinstance(source, RowsSource):
+            return read_rows(entry, source, ctx.root)
         return iter(read_entry(entry, hashes, ctx.root))
 
 

@@ -125,6 +125,24 @@ class FilesSource(Section):
     """Licence of documents that do not state their own."""
 
 
+class RowsSource(Section):
+    """Tables of documents, one a row: Parquet or JSON lines."""
+
+    kind: Literal["rows"]
+    name: str
+    """What the documents' ``source`` column says."""
+    paths: list[str] = Field(min_length=1)
+    """Files, folders or patterns: Parquet, ``.jsonl``, ``.jsonl.gz``, ``.json.gz`` and
+    ``.jsonl.zst`` with one JSON object on a line."""
+    text_column: str = "text"
+    """Column or JSON key of the text. What stands under ``title``, ``license``, ``created`` (a day)
+    and ``url`` becomes the document's."""
+    meta_columns: list[str] = Field(default_factory=lambda: ["id", "language"])
+    """Further ones that are kept in the document's ``meta``, where a row has them."""
+    license: str | None = None
+    """Licence of documents that do not state their own."""
+
+
 class BooksSource(Section):
     """Books, one document per chapter."""
 
@@ -145,5 +163,6 @@ class BooksSource(Section):
 
 
 Source = Annotated[
-    ArxivSource | WikipediaSource | FilesSource | BooksSource, Field(discriminator="kind")
+    ArxivSource | WikipediaSource | FilesSource | RowsSource | BooksSource,
+    Field(discriminator="kind"),
 ]
