@@ -26,6 +26,9 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = _loader(Path(path)).from_pretrained(path)
+        longest: object = tokenizer.model_max_length
+        if not isinstance(longest, int | float):
+            raise TypeError(f"model_max_length is no number: {longest!r}")
     except Exception as error:  # of a damaged file the libraries raise whatever they like
         raise InputError(
             f"cannot load a tokenizer: {first_line(error)}",

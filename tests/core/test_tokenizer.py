@@ -59,3 +59,12 @@ def test_a_damaged_tokenizer_is_named(
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match="cannot load a tokenizer: "):
         load_tokenizer(str(folder))
+
+
+def test_a_length_that_is_no_number_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "model_max_length": "131072"}))
+    with pytest.raises(InputError, match="model_max_length is no number: '131072'"):
+        load_tokenizer(str(folder))
