@@ -55,7 +55,12 @@ def row_entries(
             sha256=sha256,
             expected=expected_rows(path, start, end),
             license=source.license,
-            meta={"start": start, "end": end},
+            # What is read of a row: another choice makes other documents of the same stretch.
+            meta={
+                "start": start,
+                "end": end,
+                "columns": [source.text_column, *source.meta_columns],
+            },
         )
 
 

@@ -114,6 +114,21 @@ def test_a_large_file_is_several_shards(
     assert cut == whole
 
 
+@pytest.mark.parametrize("changed", [{"text_column": "body"}, {"meta_columns": ["n"]}])
+def test_other_columns_make_the_documents_stale(
+    context: StageContext, changed: dict[str, Any]
+) -> None:
+    _lines(context.root / "data/a.jsonl", {"text": "One.", "body": "Two.", "n": 1})
+    digests = []
+    for section in ({}, changed):
+        _read(context, **section)
+        source = {"kind": "rows", "name": "table", "paths": ["data"], **section}
+        stage = IngestStage(Corpus.model_validate({"sources": [source]}), "corpus.catalog")
+        (unit,) = stage.plan(context, SourceIndex(context.root, context.run_dir / "s.json"))
+        digests.append(unit.digest)
+    assert digests[0] != digests[1]
+
+
 def test_what_cannot_be_read_is_a_reject(context: StageContext) -> None:
     good = _lines(context.root / "data/a.jsonl", {"text": "Good."}, ["no object"], {"body": "?"})
     (context.root / "data/b.parquet").write_bytes(b"PAR1 and no more")
